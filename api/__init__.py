@@ -1,0 +1,1 @@
+"""HTTP: middleware, CRUD, query language, problem details."""

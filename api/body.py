@@ -1,0 +1,60 @@
+"""Reads a JSON object from a request, and compares what was sent with what is stored."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from starlette.requests import Request
+
+from api.problems import FieldError, Problem, invalid
+
+MAX_DEPTH = 100
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """The body as an object. Raises `Problem`: 415, 400 when it can't be parsed, else 422."""
+    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    ):
+        raise Problem(415, "Send application/json.", headers={"Accept-Post": "application/json"})
+    try:
+        data = orjson.loads(await request.body())
+    except orjson.JSONDecodeError as error:
+        raise Problem(400, f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from None
+    if not isinstance(data, dict):
+        raise Problem(422, "The body must be a JSON object.")
+    errors = list(_unstorable(data, ()))
+    if errors:
+        raise invalid(errors)
+    return data
+
+
+def is_same(sent: Any, stored: Any) -> bool:
+    """Whether a value that was sent back is the stored one, in any spelling of it."""
+    if isinstance(sent, str) and isinstance(stored, str) and sent != stored:
+        for parse in (datetime.fromisoformat, UUID):
+            try:
+                return bool(parse(sent) == parse(stored))
+            except (ValueError, TypeError):
+                continue
+    return bool(sent == stored)
+
+
+def _unstorable(value: Any, path: tuple[str | int, ...]) -> Any:
+    """PostgreSQL's text holds no NUL, and deep nesting serves nobody."""
+    if len(path) > MAX_DEPTH:
+        yield FieldError(path[:1], "is nested too deeply")
+    elif isinstance(value, str):
+        if "\x00" in value:
+            yield FieldError(path, "must not hold a NUL character")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if "\x00" in name:
+                yield FieldError(path, "must not hold a NUL character")
+            else:
+                yield from _unstorable(item, (*path, name))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unstorable(item, (*path, index))

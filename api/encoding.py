@@ -1,0 +1,17 @@
+"""JSON as it leaves: times in RFC 3339 UTC, UUIDs as text, stored documents untouched."""
+
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+
+def dump_json(value: Any) -> bytes:
+    """UTF-8 JSON. Raises `orjson.JSONEncodeError` for what has no JSON form."""
+    return orjson.dumps(value, default=_encode, option=orjson.OPT_UTC_Z)
+
+
+def _encode(value: Any) -> str:
+    if isinstance(value, UUID):  # asyncpg has a subclass of its own, which orjson does not take.
+        return str(value)
+    raise TypeError

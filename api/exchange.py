@@ -1,0 +1,108 @@
+"""One HTTP exchange at the level of ASGI: the body read first, the answer held back.
+
+https://asgi.readthedocs.io/en/latest/specs/www.html
+"""
+
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from api.problems import Problem
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+BODY_LIMIT = 1024 * 1024
+_KEY = "fastlane.client"
+
+
+class ClientGone(Exception):
+    """The client hung up before it had sent its request; nobody waits for an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What the trail and the log say about where a request came from."""
+
+    request_id: str
+    path: str
+    ip_address: str
+    user_agent: str
+
+    @classmethod
+    def of(cls, scope: Scope) -> "Client":
+        """The client of a request, with an id made at the first call."""
+        known = scope.get(_KEY)
+        if isinstance(known, cls):
+            return known
+        peer = scope.get("client")
+        client = cls(
+            request_id=str(uuid.uuid4()),
+            path=scope["path"],
+            ip_address=peer[0] if peer else "",
+            user_agent=Headers(scope=scope).get("user-agent", "")[:512],
+        )
+        scope[_KEY] = client
+        return client
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int = BODY_LIMIT) -> bytes:
+    """The whole body. Raises `Problem` 413 over `limit` bytes, `ClientGone`."""
+    declared = Headers(scope=scope).get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise Problem(413, f"A body may have {limit} bytes.", headers={"Connection": "close"})
+    chunks = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunks += message.get("body", b"")
+        if len(chunks) > limit:
+            raise Problem(413, f"A body may have {limit} bytes.", headers={"Connection": "close"})
+        if not message.get("more_body", False):
+            return bytes(chunks)
+
+
+def replay(body: bytes) -> Receive:
+    """A `receive` that gives `body` once."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        return messages.pop() if messages else {"type": "http.disconnect"}
+
+    return receive
+
+
+@dataclass
+class HeldResponse:
+    """Collects a response, so that it can be sent, or not, when the transaction has ended."""
+
+    messages: list[Message] = field(default_factory=list)
+
+    async def hold(self, message: Message) -> None:
+        self.messages.append(message)
+
+    @property
+    def status(self) -> int:
+        """500 until the app has answered."""
+        return next((m["status"] for m in self.messages if m["type"] == "http.response.start"), 500)
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(m.get("body", b"") for m in self.messages if m["type"] == "http.response.body")
+
+    async def release(self, send: Send) -> None:
+        for message in self.messages:
+            await send(message)
+
+
+async def send_response(response: Response, scope: Scope, send: Send) -> None:
+    """Sends a finished response, whatever the request's body."""
+    await response(scope, replay(b""), send)

@@ -1,0 +1,115 @@
+"""The front door: every request gets an id, an app, an answer, a log line and a count.
+
+The last place where an exception can become a problem; nothing gets past it.
+"""
+
+import time
+from collections.abc import Sequence
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from api.exchange import ASGIApp, Client, ClientGone, Message, Receive, Scope, Send, send_response
+from api.problems import from_exception
+
+log = structlog.get_logger()
+
+_COLLECTION_PATHS = frozenset({"ids", "count", "new", "schema", "references"})
+
+
+class Metrics:
+    """Prometheus counters of one app instance; a registry of its own keeps tests apart."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        labels = ("method", "route")
+        self.requests = Counter("http_requests_total", "Requests", (*labels, "status"), registry=self.registry)
+        self.seconds = Histogram("http_request_duration_seconds", "Latency", labels, registry=self.registry)
+
+
+class Gateway:
+    """Sends a request to the app whose prefix its path has, or to `fallback`."""
+
+    def __init__(self, prefixes: Sequence[tuple[str, ASGIApp]], fallback: ASGIApp, metrics: Metrics) -> None:
+        self._prefixes = prefixes
+        self._fallback = fallback
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._fallback(scope, receive, send)
+            return
+        scope = dict(scope)
+        client = Client.of(scope)
+        method = scope["method"]
+        is_head = method == "HEAD"
+        if is_head:
+            scope["method"] = "GET"
+        started = time.perf_counter()
+        status = 0
+
+        async def observed_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = [*message.get("headers", []), (b"x-request-id", client.request_id.encode())]
+                message = {**message, "headers": headers}
+            elif is_head:
+                message = {**message, "body": b""}
+            await send(message)
+
+        path = scope["path"]
+        try:
+            await self._app_for(path)(scope, receive, observed_send)
+        except ClientGone:
+            return
+        except Exception as error:
+            if status:
+                raise  # Too late for another answer: the server closes the connection.
+            problem = from_exception(error)
+            await send_response(problem.response(client.path, client.request_id), scope, observed_send)
+        finally:
+            self._observe(method, path, status, time.perf_counter() - started, client)
+
+    def _app_for(self, path: str) -> ASGIApp:
+        for prefix, app in self._prefixes:
+            if path == prefix or path.startswith(f"{prefix}/"):
+                return app
+        return self._fallback
+
+    def _observe(self, method: str, path: str, status: int, seconds: float, client: Client) -> None:
+        route = route_of(path)
+        method = method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") else "OTHER"
+        self._metrics.requests.labels(method, route, status).inc()
+        self._metrics.seconds.labels(method, route).observe(seconds)
+        log.info(
+            "request",
+            request_id=client.request_id,
+            method=method,
+            route=route,
+            status=status,
+            milliseconds=round(seconds * 1000, 1),
+        )
+
+
+def route_of(path: str) -> str:
+    """The path with its variable parts taken out: few labels, and no identifier in a log."""
+    parts = path.strip("/").split("/")
+    if parts[0] == "api" and len(parts) > 1:
+        known = len(parts) == 2 or (len(parts) == 3 and parts[2] in _COLLECTION_PATHS)
+        table = parts[1] if parts[1].isidentifier() and len(parts[1]) < 32 else "unknown"
+        return f"/api/{table}/" + ("" if len(parts) == 2 else f"{parts[2]}/" if known else "{id}/")
+    if parts[0] in ("admin", "docs"):
+        return f"/{parts[0]}/"
+    return f"/{parts[0]}" if parts[0] in ("", "healthz", "readyz", "metrics", "openapi.json") else "other"
+
+
+def with_slash(app: ASGIApp) -> ASGIApp:
+    """A path without its last slash is the same path, without a redirect."""
+
+    async def slashed(scope: Scope, receive: Receive, send: Send) -> None:
+        if not scope["path"].endswith("/"):
+            scope = {**scope, "path": scope["path"] + "/", "raw_path": scope.get("raw_path", b"") + b"/"}
+        await app(scope, receive, send)
+
+    return slashed

@@ -1,0 +1,171 @@
+"""Pydantic models of a table, built once: what a client may send.
+
+Piccolo's own generator makes strings of JSON columns and knows no closed sets; PiccoloCRUD
+builds its models anew for every request.
+"""
+
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Annotated, Any, Literal
+from uuid import UUID as Uuid
+
+from piccolo.columns import (
+    JSON,
+    JSONB,
+    UUID,
+    Array,
+    Boolean,
+    Column,
+    DoublePrecision,
+    ForeignKey,
+    Text,
+    Timestamptz,
+    Varchar,
+)
+from piccolo.table import Table
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    create_model,
+)
+
+from api.problems import FieldError
+
+SERVER_COLUMNS = ("id", "tenant_id", "created_at", "updated_at")
+
+
+def _to_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is out of range") from None
+
+
+UtcTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+
+
+def server_columns(table: type[Table]) -> frozenset[str]:
+    """The columns that the server sets: a client may only send them back unchanged."""
+    own = getattr(table, "server_columns", ())
+    return frozenset({*SERVER_COLUMNS, *own} & {c._meta.name for c in table._meta.columns})
+
+
+def writable_columns(table: type[Table]) -> list[Column]:
+    """The columns that a client may set."""
+    return [column for column in table._meta.columns if column._meta.name not in server_columns(table)]
+
+
+def create_body(table: type[Table]) -> type[BaseModel]:
+    """The body of POST and PUT: what is required is required, the rest has its default."""
+    return _model(table, f"{table.__name__}In", partial=False)
+
+
+def patch_body(table: type[Table]) -> type[BaseModel]:
+    """The body of PATCH: whatever is there is changed."""
+    return _model(table, f"{table.__name__}Patch", partial=True)
+
+
+def output_model(table: type[Table]) -> type[BaseModel]:
+    """A row as it is answered; for the documentation, rows are not validated."""
+    fields: dict[str, Any] = {
+        column._meta.name: (_type(column) | None if column._meta.null else _type(column), _field(column, ...))
+        for column in table._meta.columns
+        if not column._meta.secret
+    }
+    return create_model(f"{table.__name__}Out", **fields)
+
+
+def field_errors(error: ValidationError) -> list[FieldError]:
+    """Pydantic's errors, without the values that caused them."""
+    return [
+        FieldError(tuple(item["loc"]), item["msg"].removeprefix("Value error, "))
+        for item in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+def _model(table: type[Table], name: str, *, partial: bool) -> type[BaseModel]:
+    fields: dict[str, Any] = {}
+    for column in writable_columns(table):
+        nullable = _type(column) | None if column._meta.null else _type(column)
+        if partial:
+            fields[column._meta.name] = (nullable, _field(column, None))
+        elif column._meta.required:
+            fields[column._meta.name] = (nullable, _field(column, ...))
+        else:
+            fields[column._meta.name] = (nullable, _default(column))
+    config = ConfigDict(extra="forbid", strict=True, title=name, json_schema_extra=_table_extra(table))
+    return create_model(name, __config__=config, **fields)
+
+
+def _type(column: Column) -> Any:
+    if column._meta.choices:
+        return Literal[tuple(choice.value for choice in column._meta.choices)]  # type: ignore[union-attr]
+    shortest = 1 if column._meta.required else 0
+    match column:
+        case JSON() | JSONB():
+            return dict[str, Any]
+        case Array():
+            return list[_type(column.base_column)]  # type: ignore[misc]
+        case ForeignKey() | UUID():
+            return Uuid
+        case Varchar():
+            return Annotated[str, StringConstraints(min_length=shortest, max_length=column.length)]
+        case Text():
+            return Annotated[str, StringConstraints(min_length=shortest)]
+        case Timestamptz():
+            return UtcTime
+        case DoublePrecision():
+            return Annotated[float, Field(allow_inf_nan=False)]
+        case Boolean():
+            return bool
+    raise TypeError(f"no type for {column!r}")
+
+
+def _default(column: Column) -> Any:
+    if isinstance(column, Array):
+        return Field(default_factory=list, json_schema_extra={"extra": _column_extra(column)})
+    default = column.get_default_value()
+    return _field(column, default.value if isinstance(default, Enum) else default)
+
+
+def _field(column: Column, default: Any) -> Any:
+    return Field(default, description=column._meta.help_text, json_schema_extra={"extra": _column_extra(column)})
+
+
+def _column_extra(column: Column) -> dict[str, Any]:
+    """What PiccoloCRUD's /schema/ tells a form about a column."""
+    extra: dict[str, Any] = {
+        "help_text": column._meta.help_text,
+        "choices": column._meta.get_choices_dict(),
+        "secret": column._meta.secret,
+        "nullable": column._meta.null,
+        "unique": column._meta.unique,
+    }
+    match column:
+        case ForeignKey():
+            target = column._foreign_key_meta.resolved_references
+            extra["foreign_key"] = {"to": target._meta.tablename, "target_column": "id"}
+        case Text():
+            extra["widget"] = "text-area"
+        case JSON() | JSONB():
+            extra["widget"] = "json"
+        case Timestamptz():
+            extra["widget"] = "timestamptz"
+        case Array():
+            extra["dimensions"] = column._get_dimensions()
+    return extra
+
+
+def _table_extra(table: type[Table]) -> dict[str, Any]:
+    return {
+        "extra": {
+            "help_text": table._meta.help_text,
+            "primary_key_name": table._meta.primary_key._meta.name,
+            "visible_fields_options": [c._meta.name for c in table._meta.columns if not c._meta.secret],
+        }
+    }

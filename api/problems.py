@@ -1,0 +1,179 @@
+"""Problem details (RFC 9457): one shape for every error, whoever raised it.
+
+Database errors map by SQLSTATE, to the field they are about, without SQL and without values:
+https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+import orjson
+import structlog
+from asyncpg.exceptions import _base as asyncpg_base
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.responses import Response
+
+from tenancy.engine import PoolExhausted
+from tenancy.permissions import Forbidden
+from tenancy.tokens import InvalidToken, KeysUnavailable
+from tenancy.transaction import TransactionAborted
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 2
+
+log = structlog.get_logger()
+
+TITLES: dict[int, tuple[str, str]] = {
+    400: ("malformed-request", "The request cannot be understood"),
+    401: ("unauthenticated", "A valid bearer token is needed"),
+    403: ("forbidden", "Not allowed"),
+    404: ("not-found", "Not found"),
+    405: ("method-not-allowed", "The method is not allowed here"),
+    409: ("conflict", "The request conflicts with what is stored"),
+    413: ("content-too-large", "The body is too large"),
+    415: ("unsupported-media-type", "The body's media type is not supported"),
+    422: ("invalid-content", "The content is not valid"),
+    429: ("too-many-requests", "Too many requests"),
+    500: ("internal-error", "Something went wrong"),
+    503: ("unavailable", "Temporarily unavailable"),
+    504: ("timeout", "The request took too long"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one field. `path` leads to it from the root of the body."""
+
+    path: tuple[str | int, ...]
+    message: str
+
+    def as_json(self) -> dict[str, str]:
+        escaped = (str(part).replace("~", "~0").replace("/", "~1") for part in self.path)
+        return {
+            "field": ".".join(str(part) for part in self.path),
+            "pointer": "".join(f"/{part}" for part in escaped),
+            "message": self.message,
+        }
+
+
+@dataclass
+class Problem(Exception):
+    """An answer that says no. Raise it anywhere below the gateway."""
+
+    status: int
+    detail: str
+    errors: tuple[FieldError, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def response(self, instance: str, request_id: str) -> Response:
+        """The problem as an HTTP response to the request for `instance`, a path."""
+        slug, title = TITLES.get(self.status, ("error", "The request failed"))
+        body: dict[str, Any] = {
+            "type": f"/docs/problems/{slug}",
+            "title": title,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": instance,
+            "request_id": request_id,
+        }
+        if self.errors:
+            body["errors"] = [error.as_json() for error in self.errors]
+        headers = dict(self.headers)
+        if self.status in (429, 503):
+            headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
+        if self.status == 401:
+            headers.setdefault("WWW-Authenticate", 'Bearer realm="fastlane"')
+        return Response(orjson.dumps(body), self.status, headers, media_type=MEDIA_TYPE)
+
+
+def not_found() -> Problem:
+    """The same for a row that does not exist and a row of another tenant."""
+    return Problem(404, "There is no such resource.")
+
+
+def invalid(errors: Iterable[FieldError]) -> Problem:
+    """422 with the fields that are to blame."""
+    found = tuple(errors)
+    named = ", ".join(dict.fromkeys(".".join(map(str, error.path)) for error in found))
+    return Problem(422, f"Not valid: {named}." if named else "The body is not valid.", found)
+
+
+def from_exception(error: BaseException) -> Problem:
+    """The problem that an exception stands for; 500, and a log line, when it is a bug."""
+    match error:
+        case Problem():
+            return error
+        case InvalidToken():
+            return Problem(401, str(error), headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+        case Forbidden():
+            return Problem(403, str(error))
+        case StarletteHTTPException():
+            return Problem(error.status_code, str(error.detail), headers=error.headers or {})
+        case KeysUnavailable():
+            return Problem(503, "The identity provider's keys cannot be fetched right now.")
+        case PoolExhausted():
+            return Problem(503, "All database connections are busy.")
+        case TransactionAborted():
+            return Problem(409, "The change could not be made as a whole and was not made at all.")
+        case asyncpg_base.DataError():
+            return Problem(422, "A value does not fit its column.")
+        case asyncpg.PostgresError():
+            return _from_postgres(error)
+        case asyncpg.InterfaceError() | OSError() | TimeoutError():
+            return Problem(503, "The database cannot be reached right now.")
+    log.error("unhandled exception", exc_info=error)
+    return Problem(500, "The server failed to answer. The request id helps to find out why.")
+
+
+def _from_postgres(error: asyncpg.PostgresError) -> Problem:
+    state: str = error.sqlstate or ""
+    if state.startswith("FL"):
+        return _from_our_trigger(error)
+    fields = tuple(FieldError((name,), _MESSAGES.get(state, "is not valid")) for name in _columns(error))
+    if state == "23503" and "still referenced" in (error.detail or ""):
+        return Problem(409, "Other rows refer to this one.")
+    if state == "23505":
+        return Problem(409, "A row with these values exists already.", fields)
+    if state[:2] in ("22", "23"):
+        return invalid(fields)
+    if state == "42501":
+        return Problem(403, "The database does not allow this.")
+    if state == "57014":
+        return Problem(504, "The database took longer than a request may.")
+    if state in ("40001", "40P01", "55P03"):
+        return Problem(503, "Another change was in the way; try again.")
+    if state[:2] in ("08", "53", "57", "58", "XX") or isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+        return Problem(503, "The database cannot serve this right now.")
+    log.error("unexpected database error", sqlstate=state, exc_info=error)
+    return Problem(500, "The server failed to answer. The request id helps to find out why.")
+
+
+_MESSAGES = {
+    "22001": "is too long",
+    "23502": "is required",
+    "23503": "refers to a row that does not exist",
+    "23505": "is taken already",
+    "23514": "is not one of the values allowed",
+}
+
+
+def _from_our_trigger(error: asyncpg.PostgresError) -> Problem:
+    """FLnnn: a rule of ours in the database; the message is written for people."""
+    status = int((error.sqlstate or "FL422")[2:])
+    message = str(error.args[0])
+    errors = (FieldError((error.column_name,), message),) if error.column_name else ()
+    return Problem(status, message[:1].upper() + message[1:] + ".", errors)
+
+
+def _columns(error: asyncpg.PostgresError) -> list[str]:
+    """The columns that a constraint error is about; the tenant's is nobody's to set."""
+    if error.column_name:
+        return [error.column_name]
+    key = re.match(r"Key \(([^)]+)\)=", error.detail or "")
+    if key:
+        return [name for name in key[1].split(", ") if name != "tenant_id"]
+    check = re.fullmatch(rf"{error.table_name}_(.+)_check", error.constraint_name or "")
+    return [check[1]] if check else []

@@ -1,0 +1,168 @@
+"""The prior-authorization domain: ingestions, cases with their codes and tasks, rulesets."""
+
+from enum import Enum
+from typing import ClassVar
+
+from piccolo.columns import (
+    JSONB,
+    UUID,
+    Array,
+    Boolean,
+    DoublePrecision,
+    ForeignKey,
+    Text,
+    Timestamptz,
+    Varchar,
+)
+from piccolo.columns.base import OnDelete
+from piccolo.columns.readable import Readable
+
+from tenancy.tables import Tenant, TenantTable, User
+
+
+class SourceType(str, Enum):
+    """Where an ingestion came from."""
+
+    email = "email"
+    pdf = "pdf"
+
+
+class IngestionStatus(str, Enum):
+    """How far an ingestion is."""
+
+    pending = "pending"
+    processing = "processing"
+    completed = "completed"
+    failed = "failed"
+
+
+class CaseStatus(str, Enum):
+    """What the payer said so far."""
+
+    pending = "pending"
+    approved = "approved"
+    denied = "denied"
+    more_info_needed = "more_info_needed"
+
+
+class TaskStatus(str, Enum):
+    """How far a task is."""
+
+    pending = "pending"
+    in_progress = "in_progress"
+    completed = "completed"
+    cancelled = "cancelled"
+
+
+class Priority(str, Enum):
+    """How soon somebody must look."""
+
+    low = "low"
+    normal = "normal"
+    high = "high"
+    urgent = "urgent"
+
+
+class CodeType(str, Enum):
+    """The procedure code systems of the seed."""
+
+    CPT = "CPT"
+    HCPCS = "HCPCS"
+
+
+class Ingestion(TenantTable, tablename="ingestions", help_text="An email or PDF on its way to a case."):
+    """Tracks one document from its arrival to the data extracted from it."""
+
+    id = UUID(primary_key=True)
+    tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)
+    source_type = Varchar(length=50, choices=SourceType, required=True)
+    source_metadata = JSONB(required=True, help_text="Email or PDF metadata.")
+    storage_path = Text(null=True, default=None, help_text="R2 path of the stored file.")
+    status = Varchar(length=50, choices=IngestionStatus, default=IngestionStatus.pending, index=True)
+    error_message = Text(null=True, default=None)
+    created_at = Timestamptz(index=True)
+    updated_at = Timestamptz()
+
+    @classmethod
+    def get_readable(cls) -> Readable:
+        return Readable(template="%s · %s · %s", columns=[cls.source_type, cls.status, cls.created_at])
+
+
+class Case(TenantTable, tablename="cases", help_text="A request for prior authorization."):
+    """One request to one payer. Holds a keyed hash of the member's identifier, never the identifier."""
+
+    server_columns: ClassVar[tuple[str, ...]] = ("created_by",)
+
+    id = UUID(primary_key=True)
+    tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)
+    ingestion_id = ForeignKey(Ingestion, null=True, default=None, on_delete=OnDelete.set_null)
+    created_by = ForeignKey(User, null=False, default=None, on_delete=OnDelete.cascade)
+    member_id_hash = Varchar(length=255, required=True, index=True, help_text="Hashed member ID (no PHI).")
+    payer = Varchar(length=255, required=True, index=True)
+    status = Varchar(length=50, choices=CaseStatus, default=CaseStatus.pending, index=True)
+    priority = Varchar(length=50, choices=Priority, default=Priority.normal, index=True)
+    diagnosis_codes = Array(Varchar(length=20), default=list, help_text="ICD-10 diagnosis codes.")
+    confidence_json = JSONB(required=True, help_text="LLM confidence scores.")
+    extracted_data = JSONB(required=True, help_text="Raw data extracted from PDF or email.")
+    metadata_json = JSONB(null=True, default=None, help_text="Additional metadata.")
+    created_at = Timestamptz(index=True)
+    updated_at = Timestamptz()
+
+    @classmethod
+    def get_readable(cls) -> Readable:
+        return Readable(template="%s · %s · %s", columns=[cls.payer, cls.priority, cls.status])
+
+
+class CaseCode(TenantTable, tablename="case_codes", help_text="A CPT or HCPCS code of a case."):
+    """A procedure that the case asks for; its tenant follows from the case."""
+
+    id = UUID(primary_key=True)
+    tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)
+    case_id = ForeignKey(Case, null=False, default=None, required=True, on_delete=OnDelete.cascade, index=True)
+    code_type = Varchar(length=50, choices=CodeType, required=True)
+    code = Varchar(length=20, required=True)
+    description = Text(null=True, default=None)
+    confidence = DoublePrecision(null=True, default=None, help_text="LLM confidence score.")
+    created_at = Timestamptz()
+
+    @classmethod
+    def get_readable(cls) -> Readable:
+        return Readable(template="%s %s", columns=[cls.code_type, cls.code])
+
+
+class Task(TenantTable, tablename="tasks", help_text="An action item of a case."):
+    """Something a person must do for a case; its tenant follows from the case."""
+
+    id = UUID(primary_key=True)
+    tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)
+    case_id = ForeignKey(Case, null=False, default=None, required=True, on_delete=OnDelete.cascade, index=True)
+    assigned_to = ForeignKey(User, null=True, default=None, on_delete=OnDelete.set_null, index=True)
+    title = Varchar(length=255, required=True)
+    description = Text(null=True, default=None)
+    status = Varchar(length=50, choices=TaskStatus, default=TaskStatus.pending, index=True)
+    priority = Varchar(length=50, choices=Priority, default=Priority.normal)
+    due_date = Timestamptz(null=True, default=None, index=True)
+    completed_at = Timestamptz(null=True, default=None)
+    created_at = Timestamptz()
+    updated_at = Timestamptz()
+
+    @classmethod
+    def get_readable(cls) -> Readable:
+        return Readable(template="%s", columns=[cls.title])
+
+
+class Ruleset(TenantTable, tablename="rulesets", help_text="What a payer wants for a procedure."):
+    """Rules of one payer for one procedure."""
+
+    id = UUID(primary_key=True)
+    tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)
+    payer = Varchar(length=255, required=True, index=True)
+    procedure = Varchar(length=255, required=True, index=True)
+    rules_json = JSONB(required=True, help_text="Structured rules data.")
+    is_active = Boolean(default=True, index=True)
+    created_at = Timestamptz()
+    updated_at = Timestamptz()
+
+    @classmethod
+    def get_readable(cls) -> Readable:
+        return Readable(template="%s · %s", columns=[cls.payer, cls.procedure])

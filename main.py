@@ -1,0 +1,119 @@
+"""The whole wiring on one screen; the only file that knows everything."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from litestar import Litestar, Response, asgi
+from litestar.exceptions import HTTPException
+from litestar.types import ControllerRouterHandler
+from piccolo_admin.endpoints import OrderBy, TableConfig, create_admin
+from starlette.middleware.cors import CORSMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from api.admin import AdminGate
+from api.crud import TenantCRUD
+from api.exchange import Client
+from api.gateway import Gateway, Metrics, with_slash
+from api.logs import configure_logging
+from api.openapi import openapi_document
+from api.problems import Problem, from_exception
+from api.scope import TenantScopeMiddleware
+from api.service import service_routes
+from audit.tables import AuditLog, Event
+from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task
+from cases.workflow import decided_by_few, opens_as_pending
+from tenancy.databases import Databases
+from tenancy.engine import FastlaneEngine
+from tenancy.identity import IdentityDirectory
+from tenancy.operators import Operator, OperatorSession
+from tenancy.scoping import database
+from tenancy.settings import Settings
+from tenancy.tables import Tenant, User
+from tenancy.tokens import TokenVerifier
+
+VERSION = "0.1.0"
+MENU = {"Prior authorization": (Case, CaseCode, Ingestion, Ruleset, Task), "Clinic": (Tenant, User), "Audit": (Event, AuditLog)}
+
+
+def create_app(settings: Settings | None = None) -> Any:
+    """The ASGI application. Connects when it is started, not before."""
+    settings = settings or Settings()
+    configure_logging(settings)
+    engine = database()
+    metrics = Metrics()
+    directory = IdentityDirectory(engine)
+    endpoints = [
+        TenantCRUD(Tenant),
+        TenantCRUD(User),
+        TenantCRUD(Ingestion),
+        TenantCRUD(Case, rules=[decided_by_few, opens_as_pending]),
+        TenantCRUD(CaseCode),
+        TenantCRUD(Task),
+        TenantCRUD(Ruleset),
+        TenantCRUD(Event),
+        TenantCRUD(AuditLog),
+    ]
+    litestar = Litestar(
+        route_handlers=[
+            *service_routes(engine, metrics, openapi_document(endpoints, VERSION)),
+            *(mount(f"/api/{crud.table._meta.tablename}", crud) for crud in endpoints),
+        ],
+        lifespan=[lambda _: open_pool(engine, settings)],
+        exception_handlers={HTTPException: answer_exception, Exception: answer_exception},
+        openapi_config=None,
+        logging_config=None,
+    )
+    api = with_slash(TenantScopeMiddleware(litestar, engine, TokenVerifier.from_settings(settings), directory))
+    if settings.cors_origins:
+        api = CORSMiddleware(
+            api, settings.cors_origins, allow_methods=["*"], allow_headers=["*"], expose_headers=["Location", "Content-Range"]
+        )
+    admin = AdminGate(admin_app(settings), engine, directory)
+    app: Any = Gateway([("/api", api), ("/admin", admin)], litestar, metrics)
+    return ProxyHeadersMiddleware(app, list(settings.trusted_proxies)) if settings.trusted_proxies else app
+
+
+def mount(path: str, app: Any) -> ControllerRouterHandler:
+    """Mounts an ASGI app in Litestar."""
+
+    @asgi(path, is_mount=True, copy_scope=True)
+    async def mounted(scope: Any, receive: Any, send: Any) -> None:
+        await app(scope, receive, send)
+
+    return mounted
+
+
+@asynccontextmanager
+async def open_pool(engine: FastlaneEngine, settings: Settings) -> AsyncIterator[None]:
+    """The pool lives as long as the app does."""
+    engine.databases = Databases(settings)
+    await engine.start_connection_pool()
+    try:
+        yield
+    finally:
+        await engine.close_connection_pool()
+
+
+def answer_exception(request: Any, error: Exception) -> Response[bytes]:
+    """Every exception below Litestar becomes a problem; the status then rolls back."""
+    problem = Problem(error.status_code, error.detail) if isinstance(error, HTTPException) else from_exception(error)
+    client = Client.of(request.scope)
+    answer = problem.response(client.path, client.request_id)
+    return Response(bytes(answer.body), status_code=answer.status_code, headers=dict(answer.headers))
+
+
+def admin_app(settings: Settings) -> Any:
+    """Piccolo Admin over the nine tables. Operators and sessions are not among them."""
+    return create_admin(
+        [
+            TableConfig(table, menu_group=group, order_by=[OrderBy(table.created_at, ascending=False)])
+            for group, tables in MENU.items()
+            for table in tables
+        ],
+        auth_table=Operator,
+        session_table=OperatorSession,
+        site_name="Prior-Auth Fastlane",
+        production=settings.is_production,
+        auto_include_related=False,
+    )

@@ -1,0 +1,17 @@
+"""Registers the app's tables, migrations and commands with Piccolo."""
+
+from pathlib import Path
+
+from piccolo.conf.apps import AppConfig
+
+from tenancy.commands import create_operator, create_tenant, create_user, db_url, issue_token, provision
+from tenancy.operators import Operator, OperatorSession
+from tenancy.tables import Tenant, User
+
+APP_CONFIG = AppConfig(
+    app_name="tenancy",
+    migrations_folder_path=Path(__file__).parent / "piccolo_migrations",
+    table_classes=[Tenant, User, Operator, OperatorSession],
+    migration_dependencies=[],
+    commands=[issue_token, db_url, provision, create_tenant, create_user, create_operator],
+)

@@ -1,0 +1,17 @@
+"""The boundary: roles, row-level security, constraints."""
+
+from pathlib import Path
+
+from piccolo.apps.migrations.auto.migration_manager import MigrationManager
+
+from tenancy.migration import add_sql
+
+ID = "2026-11-22T20:00:00:000000"
+VERSION = "1.38.0"
+DESCRIPTION = "The boundary: roles, row-level security, constraints"
+
+
+async def forwards() -> MigrationManager:
+    manager = MigrationManager(migration_id=ID, app_name="tenancy", description=DESCRIPTION)
+    add_sql(manager, Path(__file__).parents[1] / "sql", "boundary_1")
+    return manager

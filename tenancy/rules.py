@@ -1,0 +1,33 @@
+"""What a domain rule is told of a change, and how it says no.
+
+The API asks the rules before the database does, so that the answer names the field; the
+database holds them for everybody else.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tenancy.tables import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row about to be written. `stored` is None for a row that is created."""
+
+    role: Role
+    values: Mapping[str, Any]
+    stored: Mapping[str, Any] | None
+
+
+class RuleViolation(Exception):
+    """The change is refused; `field` is to blame."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+
+
+Rule = Callable[[Change], None]
+"""Raises `RuleViolation` or `tenancy.permissions.Forbidden`."""

@@ -1,0 +1,107 @@
+-- What is wrong with the isolation of this database, one row a finding; no rows: nothing.
+-- $1 tenant tables, $2 references between them as 'table.column', $3 tables that are tracked.
+WITH tenant_table AS (
+    SELECT c.oid, c.relname, c.relrowsecurity, c.relforcerowsecurity,
+           CASE c.relname WHEN 'tenants' THEN 'id' ELSE 'tenant_id' END AS tenant_key
+      FROM pg_class c
+     WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY ($1::text[])
+),
+-- Policies that let the tenant role in; 0 stands for PUBLIC.
+tenant_policy AS (
+    SELECT t.relname, t.tenant_key, p.polname, p.polpermissive, p.polcmd, p.polwithcheck,
+           pg_get_expr(p.polqual, p.polrelid) AS qual
+      FROM tenant_table t
+      JOIN pg_policy p ON p.polrelid = t.oid
+     WHERE p.polroles && ARRAY[0::oid, 'fastlane_tenant'::regrole::oid]
+),
+expected_policy AS (
+    SELECT relname, 'tenant_bound' AS polname, true AS permissive,
+           '(( SELECT NULLIF(current_setting(''app.tenant_id''::text, true), ''''::text) AS "nullif") IS NOT NULL)' AS qual
+      FROM tenant_table
+     UNION ALL
+    SELECT relname, 'tenant_isolation', false,
+           format('(%I = ( SELECT (NULLIF(current_setting(''app.tenant_id''::text, true), ''''::text))::uuid AS "nullif"))',
+                  tenant_key)
+      FROM tenant_table
+),
+expected_trigger AS (
+    SELECT relname, unnest(ARRAY['b_stamp_created', 'c_keep_identity']) AS tgname FROM tenant_table
+     UNION ALL
+    SELECT relname, 'a_assign_tenant' FROM tenant_table WHERE tenant_key = 'tenant_id'
+     UNION ALL
+    SELECT t.relname, 'd_stamp_updated' FROM tenant_table t JOIN pg_attribute a ON a.attrelid = t.oid
+     WHERE a.attname = 'updated_at' AND NOT a.attisdropped
+     UNION ALL
+    SELECT relname, 'z_audit' FROM tenant_table WHERE relname = ANY ($3::text[])
+     UNION ALL
+    SELECT 'audit_logs', unnest(ARRAY['a_append_only', 'a_append_only_truncate'])
+     WHERE 'audit_logs' = ANY ($1::text[])
+)
+SELECT 'missing table' AS rule, name AS object FROM unnest($1::text[]) AS name
+ WHERE name NOT IN (SELECT relname FROM tenant_table)
+ UNION ALL
+SELECT 'row-level security is not enabled', relname FROM tenant_table WHERE NOT relrowsecurity
+ UNION ALL
+SELECT 'row-level security is not forced', relname FROM tenant_table WHERE NOT relforcerowsecurity
+ UNION ALL
+SELECT 'policy is missing or altered', format('%s.%s', e.relname, e.polname)
+  FROM expected_policy e
+ WHERE NOT EXISTS (
+        SELECT FROM tenant_policy p
+         WHERE p.relname = e.relname AND p.polname = e.polname AND p.polpermissive = e.permissive
+           AND p.polcmd = '*' AND p.polwithcheck IS NULL AND p.qual = e.qual)
+ UNION ALL
+SELECT 'policy is not one of the boundary', format('%s.%s', p.relname, p.polname)
+  FROM tenant_policy p
+ WHERE p.polname NOT IN ('tenant_bound', 'tenant_isolation')
+ UNION ALL
+SELECT 'trigger is missing or disabled', format('%s.%s', e.relname, e.tgname)
+  FROM expected_trigger e
+ WHERE NOT EXISTS (
+        SELECT FROM pg_trigger t JOIN tenant_table c ON c.oid = t.tgrelid
+         WHERE c.relname = e.relname AND t.tgname = e.tgname AND t.tgenabled IN ('O', 'A'))
+ UNION ALL
+-- A reference whose key does not pair tenant_id with tenant_id can point into another tenant.
+SELECT 'reference is not held by a composite key', reference
+  FROM unnest($2::text[]) AS reference
+ WHERE NOT EXISTS (
+        SELECT FROM pg_constraint k
+          JOIN tenant_table t ON t.oid = k.conrelid
+          JOIN pg_attribute c ON c.attrelid = k.conrelid AND c.attnum = ANY (k.conkey)
+         WHERE k.contype = 'f' AND k.convalidated AND format('%s.%s', t.relname, c.attname) = reference
+           AND (k.confrelid = 'public.tenants'::regclass OR EXISTS (
+                SELECT FROM unnest(k.conkey, k.confkey) AS pair(here, there)
+                  JOIN pg_attribute h ON h.attrelid = k.conrelid AND h.attnum = pair.here
+                  JOIN pg_attribute o ON o.attrelid = k.confrelid AND o.attnum = pair.there
+                 WHERE h.attname = 'tenant_id' AND o.attname = 'tenant_id')))
+ UNION ALL
+SELECT 'foreign key is not composite', format('%s.%s', t.relname, k.conname)
+  FROM pg_constraint k JOIN tenant_table t ON t.oid = k.conrelid JOIN tenant_table o ON o.oid = k.confrelid
+ WHERE k.contype = 'f' AND o.relname <> 'tenants' AND cardinality(k.conkey) < 2
+ UNION ALL
+SELECT 'no index leads with the tenant', relname FROM tenant_table t
+ WHERE NOT EXISTS (
+        SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+         WHERE i.indrelid = t.oid AND i.indisvalid AND a.attname = t.tenant_key)
+ UNION ALL
+SELECT 'role is too powerful', rolname FROM pg_roles
+ WHERE rolname IN ('fastlane_tenant', 'fastlane_platform', 'fastlane_authn', 'fastlane_identity', 'fastlane_auditor')
+   AND (rolsuper OR rolbypassrls OR rolcanlogin OR rolcreaterole OR rolcreatedb OR rolreplication)
+ UNION ALL
+SELECT 'role owns a table', format('%s owns %s', c.relowner::regrole, c.relname) FROM pg_class c
+ WHERE c.relkind IN ('r', 'p') AND c.relowner::regrole::text LIKE 'fastlane\_%'
+   AND c.relowner::regrole::text IN (
+        'fastlane_tenant', 'fastlane_platform', 'fastlane_authn', 'fastlane_identity', 'fastlane_auditor')
+ UNION ALL
+SELECT 'the tenant role may truncate', relname FROM tenant_table
+ WHERE has_table_privilege('fastlane_tenant', oid, 'TRUNCATE')
+ UNION ALL
+SELECT 'the trail can be written', relname FROM tenant_table
+ WHERE relname = 'audit_logs' AND has_table_privilege('fastlane_tenant', oid, 'INSERT, UPDATE, DELETE')
+ UNION ALL
+SELECT 'security definer function of a role that sees too much or without a search path', p.oid::regprocedure::text
+  FROM pg_proc p
+ WHERE p.prosecdef AND p.pronamespace::regnamespace::text IN ('tenancy', 'audit', 'cases', 'public')
+   AND (p.proowner::regrole::text NOT IN ('fastlane_identity', 'fastlane_auditor')
+        OR NOT coalesce(p.proconfig::text LIKE '%search_path=%', false))
+ ORDER BY 1, 2

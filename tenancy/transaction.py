@@ -1,0 +1,154 @@
+"""The transaction that binds a connection to a tenant, and always gives it back.
+
+The only file that says `set_config`, `SET ROLE` or `app.tenant_id` (a test holds that).
+Every setting is local to the transaction, so that nothing survives it, behind a
+transaction-mode pooler neither:
+https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SET
+"""
+
+import asyncio
+from contextvars import Token
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from piccolo.engine.exceptions import TransactionError
+from piccolo.engine.postgres import PostgresTransaction
+
+from tenancy.context import Scope
+
+if TYPE_CHECKING:
+    from tenancy.engine import FastlaneEngine
+
+FINISH_SECONDS = 5.0
+LOCK_TIMEOUT_MS = 5_000
+IDLE_TIMEOUT_MS = 30_000
+
+# Strong references: the event loop keeps only weak ones to tasks.
+_finishing: set[asyncio.Task[None]] = set()
+
+
+class TransactionAborted(TransactionError):
+    """COMMIT was answered with ROLLBACK: a statement had failed and nobody said so."""
+
+
+def _literal(value: str) -> str:
+    """A text literal of which no byte is the client's: hexadecimal cannot end a string."""
+    return f"convert_from(decode('{value.replace(chr(0), '').encode().hex()}','hex'),'UTF8')"
+
+
+def begin_statement(scope: Scope, statement_timeout_ms: int) -> str:
+    """One simple-query message that opens the transaction and binds it.
+
+    Parameters would need the extended protocol, and with it a round trip more.
+    """
+    bound = {
+        "app.tenant_id": scope.tenant_id,
+        "app.user_id": scope.user_id,
+        "app.user_role": scope.user_role and scope.user_role.value,
+        "app.operator_id": scope.operator_id,
+        "app.actor": scope.actor,
+        "app.request_id": scope.request_id,
+        "app.ip_address": scope.ip_address,
+        "app.user_agent": scope.user_agent,
+        "statement_timeout": statement_timeout_ms,
+        "lock_timeout": LOCK_TIMEOUT_MS,
+        "idle_in_transaction_session_timeout": IDLE_TIMEOUT_MS,
+        "role": scope.role.value,
+    }
+    calls = ",".join(
+        f"set_config('{name}',{_literal(str(value))},true)" for name, value in bound.items() if value not in (None, "")
+    )
+    return f"BEGIN;SELECT {calls}"
+
+
+class BoundTransaction(PostgresTransaction):
+    """Piccolo's transaction, bound to a `Scope`, that cannot leak its connection.
+
+    Stock Piccolo returns the connection only after a COMMIT or ROLLBACK that succeeded.
+    Here it is released whatever fails, terminated when its state is unknown, and the first
+    error is the one that is raised. Without a scope it runs as the login role, which may
+    read nothing.
+    """
+
+    engine: "FastlaneEngine"
+
+    def __init__(self, engine: "FastlaneEngine", allow_nested: bool = True, scope: Scope | None = None) -> None:
+        super().__init__(engine=engine, allow_nested=allow_nested)
+        self.scope = scope
+        self._token: Token[Any] | None = None
+        if self._parent is not None and scope is not None and scope != self._parent.scope:
+            raise TransactionError("this transaction is bound to another scope already")
+
+    async def __aenter__(self) -> "BoundTransaction":
+        if self._parent is not None:
+            parent: BoundTransaction = self._parent
+            return parent
+        self.connection = await self.engine.acquire()
+        try:
+            await self.begin()
+        except BaseException:
+            await _finish_regardless(self._release(trusted=False))
+            raise
+        self._token = self.engine.current_transaction.set(self)
+        return self
+
+    async def begin(self) -> None:
+        statement = "BEGIN" if self.scope is None else begin_statement(self.scope, self.engine.statement_timeout_ms)
+        await self.connection.execute(statement)
+
+    async def commit(self) -> None:
+        status = await self.connection.execute("COMMIT")
+        if status != "COMMIT":
+            self._rolled_back = True
+            raise TransactionAborted("the transaction was rolled back at COMMIT")
+        self._committed = True
+
+    async def rollback(self) -> None:
+        await self.connection.execute("ROLLBACK")
+        self._rolled_back = True
+
+    async def __aexit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if self._parent is not None:
+            return False
+        if self._token is not None:
+            self.engine.current_transaction.reset(self._token)
+        try:
+            await _finish_regardless(self._finish(failed=exception is not None))
+        except Exception:
+            if exception is None:
+                raise
+        return False
+
+    async def _finish(self, *, failed: bool) -> None:
+        trusted = False
+        try:
+            async with asyncio.timeout(FINISH_SECONDS):
+                if not (self._committed or self._rolled_back):
+                    await (self.rollback() if failed else self.commit())
+            trusted = not self.connection.is_in_transaction()
+        finally:
+            await self._release(trusted=trusted)
+
+    async def _release(self, *, trusted: bool) -> None:
+        if not trusted:
+            self.connection.terminate()
+        await self.engine.release(self.connection)
+
+
+async def _finish_regardless(work: Any) -> None:
+    """Awaits `work` in a task of its own, which a cancellation of the caller cannot stop."""
+    task: asyncio.Task[None] = asyncio.ensure_future(work)
+    _finishing.add(task)
+    task.add_done_callback(_forget)
+    await asyncio.shield(task)
+
+
+def _forget(task: asyncio.Task[None]) -> None:
+    _finishing.discard(task)
+    if not task.cancelled():
+        task.exception()  # Retrieved, so that an abandoned one is not logged as lost.
