@@ -1,0 +1,96 @@
+"""Two clinics with a user of each role and a row in each table, to be kept apart."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from audit.tables import AuditLog, Event
+from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task
+from tenancy.scoping import platform, tenant
+from tenancy.settings import Settings
+from tenancy.tables import Role, Tenant, User
+from tenancy.tokens import DevelopmentKeys
+
+TABLES = ("tenants", "users", "ingestions", "cases", "case_codes", "tasks", "rulesets", "events", "audit_logs")
+
+
+@dataclass
+class Clinic:
+    """A tenant. `rows` has the id of one row of each table, `tokens` one token of each role."""
+
+    slug: str
+    id: UUID
+    rows: dict[str, UUID] = field(default_factory=dict)
+    users: dict[Role, UUID] = field(default_factory=dict)
+    tokens: dict[Role, str] = field(default_factory=dict)
+
+    def headers(self, role: Role = Role.admin) -> dict[str, str]:
+        """The authorization of the clinic's user of that role."""
+        return {"Authorization": f"Bearer {self.tokens[role]}"}
+
+    def body(self, table: str, **changes: Any) -> dict[str, Any]:
+        """A valid body to create a row; of tables that nobody creates over HTTP, a plausible one."""
+        document = {"source": "email"}
+        bodies: dict[str, dict[str, Any]] = {
+            "tenants": {"name": "Renamed"},
+            "users": {"email": "new@example.com", "role": "staff"},
+            "ingestions": {"source_type": "email", "source_metadata": {"email": {}}, "status": "pending"},
+            "cases": {
+                "member_id_hash": "hash_new",
+                "payer": "Aetna",
+                "status": "pending",
+                "diagnosis_codes": ["M79.3"],
+                "confidence_json": {"overall": 0.5, "fields": {}},
+                "extracted_data": document,
+            },
+            "case_codes": {"case_id": str(self.rows["cases"]), "code_type": "CPT", "code": "72148"},
+            "tasks": {"case_id": str(self.rows["cases"]), "title": "Call the payer"},
+            "rulesets": {"payer": "Aetna", "procedure": "72148", "rules_json": {"requirements": []}},
+            "events": {"event_type": "forged"},
+            "audit_logs": {"action": "view", "entity_type": "case", "entity_id": str(self.rows["cases"])},
+        }
+        return bodies[table] | changes
+
+
+async def create_clinic(slug: str, settings: Settings) -> Clinic:
+    """Creates the clinic on the engine's database, outside of any app."""
+    keys = DevelopmentKeys(settings.data_dir)
+    async with platform():
+        row = Tenant(slug=slug, name=slug.title())
+        await row.save()
+        clinic = Clinic(slug, row.id, {"tenants": row.id})
+        for role in Role:
+            subject = f"{slug}-{role.value}"
+            user = User(tenant_id=row.id, email=f"{role.value}@{slug}.com", name="A B", role=role, auth_id=subject)
+            await user.save()
+            clinic.users[role] = user.id
+            clinic.tokens[role] = keys.sign(subject, settings, minutes=60)
+    # Somebody who created nothing, and can be deleted.
+    async with tenant(slug, f"admin@{slug}.com"):
+        spare = User(email=f"spare@{slug}.com", role=Role.staff)
+        await spare.save()
+        ingestion = Ingestion(source_type="email", source_metadata="{}", status="pending")
+        await ingestion.save()
+        case = Case(
+            member_id_hash=f"hash_{slug}",
+            payer="Cigna",
+            diagnosis_codes=["M25.561"],
+            confidence_json=json.dumps({"overall": 1}),
+            extracted_data="{}",
+            ingestion_id=ingestion.id,
+        )
+        await case.save()
+        code = CaseCode(case_id=case.id, code_type="CPT", code="97110")
+        await code.save()
+        task = Task(case_id=case.id, assigned_to=spare.id, title="Review")
+        await task.save()
+        ruleset = Ruleset(payer="Cigna", procedure="97110", rules_json="{}")
+        await ruleset.save()
+        event = await Event.objects().first()
+        entry = await AuditLog.objects().where(AuditLog.entity_id == case.id).first()
+        assert event is not None
+        assert entry is not None
+        rows = zip(TABLES[1:], (spare, ingestion, case, code, task, ruleset, event, entry), strict=True)
+        clinic.rows |= {table: row.id for table, row in rows}
+    return clinic
