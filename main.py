@@ -7,7 +7,8 @@ from typing import Any
 from litestar import Litestar, Response, asgi
 from litestar.exceptions import HTTPException
 from litestar.types import ControllerRouterHandler
-from piccolo_admin.endpoints import OrderBy, TableConfig, create_admin
+from piccolo_admin.endpoints import TableConfig, create_admin
+from piccolo_api.crud.endpoints import OrderBy
 from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -17,7 +18,7 @@ from api.exchange import Client
 from api.gateway import Gateway, Metrics, with_slash
 from api.logs import configure_logging
 from api.openapi import openapi_document
-from api.problems import Problem, from_exception
+from api.problems import Problem, from_exception, not_found
 from api.scope import TenantScopeMiddleware
 from api.service import service_routes
 from audit.tables import AuditLog, Event
@@ -33,7 +34,11 @@ from tenancy.tables import Tenant, User
 from tenancy.tokens import TokenVerifier
 
 VERSION = "0.1.0"
-MENU = {"Prior authorization": (Case, CaseCode, Ingestion, Ruleset, Task), "Clinic": (Tenant, User), "Audit": (Event, AuditLog)}
+MENU = {
+    "Prior authorization": (Case, CaseCode, Ingestion, Ruleset, Task),
+    "Clinic": (Tenant, User),
+    "Audit": (Event, AuditLog),
+}
 
 
 def create_app(settings: Settings | None = None) -> Any:
@@ -67,7 +72,11 @@ def create_app(settings: Settings | None = None) -> Any:
     api = with_slash(TenantScopeMiddleware(litestar, engine, TokenVerifier.from_settings(settings), directory))
     if settings.cors_origins:
         api = CORSMiddleware(
-            api, settings.cors_origins, allow_methods=["*"], allow_headers=["*"], expose_headers=["Location", "Content-Range"]
+            api,
+            settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["Location", "Content-Range"],
         )
     admin = AdminGate(admin_app(settings), engine, directory)
     app: Any = Gateway([("/api", api), ("/admin", admin)], litestar, metrics)
@@ -97,7 +106,10 @@ async def open_pool(engine: FastlaneEngine, settings: Settings) -> AsyncIterator
 
 def answer_exception(request: Any, error: Exception) -> Response[bytes]:
     """Every exception below Litestar becomes a problem; the status then rolls back."""
-    problem = Problem(error.status_code, error.detail) if isinstance(error, HTTPException) else from_exception(error)
+    if isinstance(error, HTTPException):
+        problem = not_found() if error.status_code == 404 else Problem(error.status_code, error.detail)
+    else:
+        problem = from_exception(error)
     client = Client.of(request.scope)
     answer = problem.response(client.path, client.request_id)
     return Response(bytes(answer.body), status_code=answer.status_code, headers=dict(answer.headers))

@@ -72,7 +72,7 @@ class AdminGate:
         async with self._engine.transaction(scope=binding) as transaction:
             try:
                 await self._app(scope, replay(body), held.hold)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # Explained below, after the rollback.
                 failure = error
             if failure is not None or held.status >= 400:
                 await transaction.rollback()

@@ -110,7 +110,7 @@ class TenantCRUD(PiccoloCRUD):
             raise Problem(400, "The parameters of ids are search, limit and offset.")
         readable = self.table.select(self.table._meta.primary_key, self.table.get_readable())
         rows = await self.table.raw(
-            f"SELECT * FROM ({readable}) AS item WHERE item.readable ILIKE {{}} "
+            f"SELECT * FROM ({readable}) AS item WHERE item.readable ILIKE {{}} "  # noqa: S608  # No value in it.
             "ORDER BY item.readable, item.id LIMIT {} OFFSET {}",
             f"%{escape_like(search)}%",
             limit,
@@ -188,7 +188,9 @@ class TenantCRUD(PiccoloCRUD):
         self._apply_rules(request, values, stored)
         if not values:
             return _answer(self._present(stored))
-        changes = {self.table._meta.get_column_by_name(n): v for n, v in self._stored(values).items()}
+        changes: dict[Column | str, Any] = {
+            self.table._meta.get_column_by_name(n): v for n, v in self._stored(values).items()
+        }
         updated = await self.table.update(changes).where(key == row_id).returning(*self._columns)
         if not updated:
             raise not_found()
@@ -202,10 +204,11 @@ class TenantCRUD(PiccoloCRUD):
 
     def _validated(self, model: Any, data: Row, unchanged: Mapping[str, Any]) -> Row:
         """The writable values of a body. Raises `Problem` 422 that names every field at fault."""
-        errors = []
-        for name in sorted(self._server_columns & data.keys()):
-            if not is_same(data[name], unchanged.get(name)):
-                errors.append(FieldError((name,), "is set by the server and cannot be changed"))
+        errors = [
+            FieldError((name,), "is set by the server and cannot be changed")
+            for name in sorted(self._server_columns & data.keys())
+            if not is_same(data[name], unchanged.get(name))
+        ]
         own = {name: value for name, value in data.items() if name not in self._server_columns}
         try:
             values = model.model_validate_json(dump_json(own))
@@ -263,7 +266,6 @@ async def _unknown_path(scope: Any, receive: Any, send: Any) -> None:
 
 def _answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     return Response(dump_json(body), status, dict(headers or {}), media_type="application/json")
-
 
 
 def _bounded(name: str, value: str, least: int, most: int) -> int:

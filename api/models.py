@@ -4,10 +4,10 @@ Piccolo's own generator makes strings of JSON columns and knows no closed sets; 
 builds its models anew for every request.
 """
 
+import uuid
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Annotated, Any, Literal
-from uuid import UUID as Uuid
 
 from piccolo.columns import (
     JSON,
@@ -104,7 +104,7 @@ def _model(table: type[Table], name: str, *, partial: bool) -> type[BaseModel]:
 
 def _type(column: Column) -> Any:
     if column._meta.choices:
-        return Literal[tuple(choice.value for choice in column._meta.choices)]  # type: ignore[union-attr]
+        return Literal[tuple(choice.value for choice in column._meta.choices)]
     shortest = 1 if column._meta.required else 0
     match column:
         case JSON() | JSONB():
@@ -112,7 +112,7 @@ def _type(column: Column) -> Any:
         case Array():
             return list[_type(column.base_column)]  # type: ignore[misc]
         case ForeignKey() | UUID():
-            return Uuid
+            return uuid.UUID
         case Varchar():
             return Annotated[str, StringConstraints(min_length=shortest, max_length=column.length)]
         case Text():

@@ -110,12 +110,10 @@ def from_exception(error: BaseException) -> Problem:
             return Problem(401, str(error), headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
         case Forbidden():
             return Problem(403, str(error))
+        case KeysUnavailable() | PoolExhausted():
+            return Problem(503, str(error))
         case StarletteHTTPException():
             return Problem(error.status_code, str(error.detail), headers=error.headers or {})
-        case KeysUnavailable():
-            return Problem(503, "The identity provider's keys cannot be fetched right now.")
-        case PoolExhausted():
-            return Problem(503, "All database connections are busy.")
         case TransactionAborted():
             return Problem(409, "The change could not be made as a whole and was not made at all.")
         case asyncpg_base.DataError():

@@ -5,13 +5,13 @@ type here, so that none reaches the database that it would refuse.
 """
 
 import re
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import reduce
-from operator import or_
+from operator import and_, or_
 from typing import Any, NoReturn
-from uuid import UUID as Uuid
 
 from piccolo.columns import (
     JSON,
@@ -27,7 +27,8 @@ from piccolo.columns import (
     Varchar,
 )
 from piccolo.columns.combination import And, Or, Where, WhereRaw
-from piccolo.columns.operators import (
+from piccolo.columns.operators.comparison import (
+    ComparisonOperator,
     Equal,
     GreaterEqualThan,
     GreaterThan,
@@ -37,7 +38,6 @@ from piccolo.columns.operators import (
     LessThan,
     NotEqual,
 )
-from piccolo.columns.operators.comparison import ComparisonOperator
 from piccolo.table import Table
 
 from api.problems import Problem
@@ -103,8 +103,12 @@ def parse_query(table: type[Table], pairs: Iterable[tuple[str, str]]) -> ListQue
             _refuse(name, "is not a parameter")
         filters.setdefault(column_name, {})[suffix] = values
     query.where = [
-        _where(_column(table, name, name), parts.get(""), _single(f"{name}__operator", parts.get("operator")),
-               _single(f"{name}__match", parts.get("match")))
+        _where(
+            _column(table, name, name),
+            parts.get(""),
+            _single(f"{name}__operator", parts.get("operator")),
+            _single(f"{name}__match", parts.get("match")),
+        )
         for name, parts in filters.items()
     ]
     _complete_order(table, query)
@@ -222,8 +226,8 @@ def _where(column: Column, values: list[str] | None, operator: str | None, match
 def _where_array(column: Array, values: list[str], operator: str | None) -> Clause:
     if operator not in (None, "e"):
         _refuse(f"{column._meta.name}__operator", "accepts e, is_null and not_null on a list")
-    clauses: list[Any] = [column.any(value) for value in values]
-    return reduce(lambda left, right: left & right, clauses)
+    clauses: list[Clause] = [column.any(value) for value in values]
+    return reduce(and_, clauses)
 
 
 def _where_compared(column: Column, values: list[Any], operator: str) -> Clause:
@@ -239,21 +243,21 @@ def _where_compared(column: Column, values: list[Any], operator: str) -> Clause:
 def _where_matched(column: Column, values: list[str], match: str) -> Clause:
     if match == "exact":
         return _where_compared(column, values, "e")
-    clauses: list[Any] = [column.ilike(MATCHES[match](escape_like(value))) for value in values]
+    clauses: list[Clause] = [column.ilike(MATCHES[match](escape_like(value))) for value in values]
     return reduce(or_, clauses)
 
 
 def _typed(column: Column, value: str) -> Any:
     name = column._meta.name
     if column._meta.choices:
-        accepted = [choice.value for choice in column._meta.choices]  # type: ignore[union-attr]
+        accepted = [choice.value for choice in column._meta.choices]
         if value not in accepted:
             _refuse(name, f"accepts {', '.join(accepted)}")
         return value
     try:
         match column:
             case UUID() | ForeignKey():
-                return Uuid(value)
+                return uuid.UUID(value)
             case Boolean():
                 return _boolean(name, value)
             case Timestamptz():
@@ -277,5 +281,9 @@ _ACCEPTED = {
 def parse_time(value: str) -> datetime:
     """An RFC 3339 time or date in UTC; a `+` that arrived as a blank is mended."""
     text = re.sub(r" (\d\d:\d\d)$", r"+\1", value)
-    parsed = datetime.fromisoformat(text) if len(text) > 10 else datetime.combine(date.fromisoformat(text), datetime.min.time())
+    parsed = (
+        datetime.fromisoformat(text)
+        if len(text) > 10
+        else datetime.combine(date.fromisoformat(text), datetime.min.time())
+    )
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)

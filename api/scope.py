@@ -5,6 +5,9 @@ handles the request. The status decides: under 400 commits, all else rolls back.
 leaves after the commit, when the connection is back in its pool.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from starlette.datastructures import Headers
 
 from api.exchange import ASGIApp, Client, HeldResponse, Receive, Scope, Send, read_body, replay
@@ -51,7 +54,7 @@ class TenantScopeMiddleware:
         await held.release(send)
 
 
-def identity_of(scope: Scope) -> Identity:
+def identity_of(scope: Mapping[str, Any]) -> Identity:
     """The user that the middleware identified."""
     identity = scope[_KEY]
     assert isinstance(identity, Identity)

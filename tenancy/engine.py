@@ -26,7 +26,7 @@ ACQUIRE_SECONDS = 5.0
 
 
 class PoolExhausted(Exception):
-    """Every connection stayed busy for as long as a request may wait."""
+    """Every connection stayed busy for as long as a request may wait; the message may be shown."""
 
 
 class FastlaneEngine(PostgresEngine):
@@ -76,7 +76,7 @@ class FastlaneEngine(PostgresEngine):
         try:
             return await self.pool.acquire(timeout=ACQUIRE_SECONDS)
         except TimeoutError:
-            raise PoolExhausted("no database connection became free in time") from None
+            raise PoolExhausted("All database connections are busy.") from None
 
     async def release(self, connection: Any) -> None:
         """Gives back what `acquire` gave; a terminated connection too."""
@@ -84,8 +84,6 @@ class FastlaneEngine(PostgresEngine):
             await self.pool.release(connection)
         elif connection is not self._owner:
             await connection.close()
-        elif connection.is_closed():
-            self._owner = None
 
     def transaction(self, allow_nested: bool = True, scope: Scope | None = None) -> BoundTransaction:
         """A transaction bound to `scope`; on the command line, by default, to the platform."""
@@ -134,8 +132,8 @@ async def _is_behind_pooler(arguments: dict[str, Any]) -> bool:
     """A pooler answers with a process id of its own, not with the backend's."""
     connection = await asyncpg.connect(**arguments, statement_cache_size=0)
     try:
-        backend: int = await connection.fetchval("SELECT pg_backend_pid()")
-        return backend != connection.get_server_pid()
+        backend = await connection.fetchval("SELECT pg_backend_pid()")
+        return bool(backend != connection.get_server_pid())
     finally:
         await connection.close()
 

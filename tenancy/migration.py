@@ -27,5 +27,6 @@ async def _execute(script: Path) -> None:
     engine = engine_finder()
     assert engine is not None
     transaction = engine.current_transaction.get()
+    assert transaction is not None
     # One simple-query message: Piccolo's own `raw` allows a single statement.
-    await transaction.connection.execute(script.read_text(encoding="utf-8"))
+    await transaction.connection.execute(script.read_text(encoding="utf-8"))  # noqa: ASYNC240  # A command line waits.

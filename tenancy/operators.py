@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import secrets
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 from piccolo.apps.user.tables import BaseUser
 from piccolo.columns import ForeignKey, Serial
@@ -41,7 +41,7 @@ class Operator(BaseUser, tablename="operators", tags=["platform"]):
         if row is None or not secrets.compare_digest(given, stored):
             return None
         await cls.update({cls.last_login: datetime.now()}).where(cls.id == row["id"])
-        return cast(int, row["id"])
+        return int(row["id"])
 
 
 class OperatorSession(SessionsBase, tablename="operator_sessions", tags=["platform"]):
@@ -76,7 +76,7 @@ class OperatorSession(SessionsBase, tablename="operator_sessions", tags=["platfo
         if increase_expiry and session.expiry_date - now < increase_expiry:
             later = session.expiry_date + increase_expiry
             await cls.update({cls.expiry_date: later}).where(cls.id == session.id)
-        return cast(int, session.user_id)
+        return session.user_id
 
     @classmethod
     async def remove_session(cls, token: str) -> None:

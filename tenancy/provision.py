@@ -35,7 +35,10 @@ async def _create_or_update(connection: Any, app: DatabaseURL) -> None:
     exists = await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", app.user)
     verb = "ALTER" if exists else "CREATE"
     statement = await connection.fetchval(
-        "SELECT format($1::text || ' ROLE %I LOGIN NOINHERIT' || CASE WHEN $3 <> '' THEN ' PASSWORD %L' ELSE '' END, $2::text, $3::text)",
+        """
+        SELECT format($1::text || ' ROLE %I LOGIN NOINHERIT'
+                      || CASE WHEN $3 <> '' THEN ' PASSWORD %L' ELSE '' END, $2::text, $3::text)
+        """,
         verb,
         app.user,
         app.password,

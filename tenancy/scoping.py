@@ -1,7 +1,7 @@
 """For scripts and shells: run queries as one tenant, as the platform, or without a trace.
 
-    async with tenant("test-clinic"):
-        cases = await Case.select()
+async with tenant("test-clinic"):
+    cases = await Case.select()
 """
 
 from collections.abc import AsyncIterator
@@ -79,7 +79,7 @@ async def rollback() -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await savepoint.rollback_to()
+        await savepoint.rollback_to()  # type: ignore[no-untyped-call]  # Piccolo's has no annotations.
 
 
 async def is_healthy() -> bool:
@@ -87,7 +87,7 @@ async def is_healthy() -> bool:
     try:
         async with database().transaction() as transaction:
             return bool(await transaction.connection.fetchval("SELECT true"))
-    except Exception:  # Whatever is wrong, the answer is no.
+    except Exception:  # noqa: BLE001  # Whatever is wrong, the answer is no.
         return False
 
 

@@ -33,7 +33,7 @@ class InvalidToken(Exception):
 
 
 class KeysUnavailable(Exception):
-    """The token's key is unknown and the JWKS cannot be had right now."""
+    """The token's key is unknown and the JWKS cannot be had; the message may be shown."""
 
 
 class KeySource(Protocol):
@@ -63,7 +63,7 @@ class RemoteKeys:
         if known is not None:
             return known
         if not self._reachable:
-            raise KeysUnavailable("the identity provider's keys cannot be fetched")
+            raise KeysUnavailable("The identity provider's keys cannot be fetched right now.")
         raise InvalidToken("The token is signed by an unknown key.")
 
     async def _refresh(self) -> None:

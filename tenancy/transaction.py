@@ -9,7 +9,7 @@ https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SET
 import asyncio
 from contextvars import Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from piccolo.engine.exceptions import TransactionError
 from piccolo.engine.postgres import PostgresTransaction
@@ -76,13 +76,12 @@ class BoundTransaction(PostgresTransaction):
         super().__init__(engine=engine, allow_nested=allow_nested)
         self.scope = scope
         self._token: Token[Any] | None = None
-        if self._parent is not None and scope is not None and scope != self._parent.scope:
+        if isinstance(self._parent, BoundTransaction) and scope not in (None, self._parent.scope):
             raise TransactionError("this transaction is bound to another scope already")
 
     async def __aenter__(self) -> "BoundTransaction":
         if self._parent is not None:
-            parent: BoundTransaction = self._parent
-            return parent
+            return cast("BoundTransaction", self._parent)
         self.connection = await self.engine.acquire()
         try:
             await self.begin()
@@ -112,7 +111,7 @@ class BoundTransaction(PostgresTransaction):
         exception_type: type[BaseException] | None,
         exception: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool:
+    ) -> Literal[False]:
         if self._parent is not None:
             return False
         if self._token is not None:

@@ -91,6 +91,6 @@ async def create_clinic(slug: str, settings: Settings) -> Clinic:
         entry = await AuditLog.objects().where(AuditLog.entity_id == case.id).first()
         assert event is not None
         assert entry is not None
-        rows = zip(TABLES[1:], (spare, ingestion, case, code, task, ruleset, event, entry), strict=True)
-        clinic.rows |= {table: row.id for table, row in rows}
+        created: tuple[Any, ...] = (spare, ingestion, case, code, task, ruleset, event, entry)
+        clinic.rows |= {table: row.id for table, row in zip(TABLES[1:], created, strict=True)}
     return clinic

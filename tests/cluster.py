@@ -9,11 +9,12 @@ import subprocess
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import asyncpg
+from piccolo.apps.migrations.commands.forwards import run_forwards
 
 import piccolo_conf
-from piccolo.apps.migrations.commands.forwards import run_forwards
 from tenancy import embedded
 from tenancy.databases import EMBEDDED_APP, EMBEDDED_OWNER, Databases
 from tenancy.provision import provision
@@ -47,9 +48,9 @@ class TestDatabase:
     def superuser(self) -> str:
         return self._url("postgres")
 
-    def settings(self, data_dir: Path, **overrides: object) -> Settings:
+    def settings(self, data_dir: Path, **overrides: Any) -> Settings:
         """Settings that serve this database, whatever the environment says."""
-        values: dict[str, object] = {
+        values: dict[str, Any] = {
             "database_url": self.app,
             "direct_database_url": self.owner,
             "data_dir": data_dir,
@@ -112,7 +113,7 @@ async def _execute(url: str, statement: str) -> None:
 
 def dump_schema(database: TestDatabase) -> str:
     """pg_dump's DDL without what differs from run to run."""
-    binary = embedded.POSTGRES_BIN_PATH / "pg_dump"
+    binary = embedded.BINARIES / "pg_dump"
     command = [str(binary), "--schema-only", "--dbname", database.superuser]
     dump = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return "\n".join(line for line in dump.splitlines() if not line.startswith(("\\", "--")) and line)
