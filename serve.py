@@ -53,6 +53,7 @@ def main() -> None:
 
 def refuse(reasons: Iterable[str]) -> NoReturn:
     """Ends the process with one line for each reason."""
+    sys.stdout.flush()
     for reason in reasons:
         print(f"cannot start: {reason}", file=sys.stderr)
     raise SystemExit(1)

@@ -4,16 +4,17 @@ The admin's own CRUD knows nothing of tenants: the database confines it. A tenan
 acts as one user of the tenant, a platform operator as the platform role.
 """
 
+import logging
 from collections.abc import Mapping
-from typing import Any
 
+import orjson
 import pydantic
 import structlog
-from starlette.datastructures import Headers
-from starlette.requests import cookie_parser
+from starlette.requests import HTTPConnection
+from starlette.responses import RedirectResponse, Response
 
-from api.exchange import ASGIApp, Client, HeldResponse, Receive, Scope, Send, read_body, replay, send_response
-from api.problems import Problem, from_exception
+from api.exchange import ASGIApp, Client, HeldResponse, Message, Receive, Scope, Send, read_body, replay, send_response
+from api.problems import Problem, from_exception, not_found
 from tenancy.context import DatabaseRole
 from tenancy.context import Scope as TenantScope
 from tenancy.engine import FastlaneEngine
@@ -31,9 +32,24 @@ _OPERATIONS: Mapping[str, Operation] = {
     "PATCH": Operation.update,
     "DELETE": Operation.delete,
 }
-# What a form needs to be drawn is no reading of rows.
-_FORM_PATHS = ("schema", "references", "new")
 _TABLES = frozenset(table for table, _ in PERMISSIONS)
+# Stock pages that load scripts and fonts from other hosts: the first two are not served, and
+# the third is not needed, because the admin has a login form of its own.
+_STOCK_DOCS = ("/api/docs", "/public/docs")
+_STOCK_LOGIN = "/public/login/"
+_HEADERS = [
+    (
+        b"content-security-policy",
+        b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
+        b"object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+]
+# They print the database's errors whole, and with them the values of the row.
+_TALKATIVE_LOGGERS = ("piccolo_api.crud.exceptions", "piccolo_admin.endpoints")
+_ODD_INPUT = (pydantic.ValidationError, ValueError, AttributeError, KeyError, TypeError, RecursionError)
+_LOGIN_PAUSE_SECONDS = 300
 
 
 class AdminGate:
@@ -44,25 +60,30 @@ class AdminGate:
         self._app = app
         self._engine = engine
         self._directory = directory
+        for name in _TALKATIVE_LOGGERS:
+            logging.getLogger(name).disabled = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope = {**scope, "root_path": PREFIX, "app_root_path": PREFIX}
         path = scope["path"].removeprefix(PREFIX)
-        if path.startswith("/api/"):
+        send = _confined(send)
+        if path.startswith(_STOCK_DOCS):
+            raise not_found()
+        if path == _STOCK_LOGIN and scope["method"] == "GET":
+            await send_response(RedirectResponse(f"{PREFIX}/", 303), scope, send)
+        elif path.startswith("/api/"):
             operator = await self._operator(scope)
             if operator is None:
                 raise Problem(401, "Log in first.", headers={"WWW-Authenticate": "Session"})
             _check_permission(operator, scope["method"], path)
             await self._run(scope, receive, send, _bind(operator, Client.of(scope)))
-        elif path.startswith(("/public/login/", "/public/logout/")):
+        elif path.startswith((_STOCK_LOGIN, "/public/logout/")):
             await self._run(scope, receive, send, TenantScope(role=DatabaseRole.authn, actor="login"))
-        elif path.rstrip("/").endswith("/docs"):
-            raise Problem(404, "There is no such resource.")  # Loads scripts from another host.
         else:
             await self._app(scope, receive, send)
 
     async def _operator(self, scope: Scope) -> OperatorIdentity | None:
-        token = cookie_parser(Headers(scope=scope).get("cookie", "")).get(SESSION_COOKIE)
+        token = HTTPConnection(scope).cookies.get(SESSION_COOKIE)
         return await self._directory.of_session(token) if token else None
 
     async def _run(self, scope: Scope, receive: Receive, send: Send, binding: TenantScope) -> None:
@@ -72,36 +93,62 @@ class AdminGate:
         async with self._engine.transaction(scope=binding) as transaction:
             try:
                 await self._app(scope, replay(body), held.hold)
-            except Exception as error:  # noqa: BLE001  # Explained below, after the rollback.
+            except Exception as error:
                 failure = error
             if failure is not None or held.status >= 400:
                 await transaction.rollback()
+        failure = failure or _refusal(held)
         if failure is not None:
-            await self._explain(failure, scope, send)
-        else:
+            client = Client.of(scope)
+            await send_response(_explain(failure, client), scope, send)
+            return
+        if scope["method"] != "GET":
             self._directory.forget()
-            await held.release(send)
+        await held.release(send)
 
-    async def _explain(self, failure: Exception, scope: Scope, send: Send) -> None:
-        """The stock code lets the errors of odd input and of the database pass as a 500."""
-        client = Client.of(scope)
-        if isinstance(failure, pydantic.ValidationError | ValueError | AttributeError | KeyError | TypeError):
-            log.info("admin request refused", request_id=client.request_id, error=type(failure).__name__)
-            problem = Problem(400, "The request cannot be understood.")
-        else:
-            problem = from_exception(failure)
-        await send_response(problem.response(client.path, client.request_id), scope, send)
+
+def _confined(send: Send) -> Send:
+    """A browser that shows an answer of the admin loads nothing from another host."""
+
+    async def confined(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", []), *_HEADERS]}
+        await send(message)
+
+    return confined
+
+
+def _refusal(held: HeldResponse) -> Exception | None:
+    """What the stock code answers otherwise than the contract says."""
+    if held.status == 429:
+        return Problem(429, "Too many attempts to log in.", headers={"Retry-After": str(_LOGIN_PAUSE_SECONDS)})
+    if held.status >= 500:  # "Unable to save the resource", when there is nothing to save.
+        return ValueError("refused by the stock code")
+    return None
+
+
+def _explain(failure: Exception, client: Client) -> Response:
+    """The stock code lets the errors of odd input and of the database pass as a 500."""
+    if isinstance(failure, _ODD_INPUT):
+        log.info("admin request refused", request_id=client.request_id, error=type(failure).__name__)
+        problem = Problem(400, "The request cannot be understood.")
+    else:
+        problem = from_exception(failure)
+    answer = problem.response(client.path, client.request_id)
+    # On a 422 the admin's page shows this member, and breaks without it.
+    answer.body = orjson.dumps(orjson.loads(answer.body) | {"db_error": problem.detail})
+    answer.headers["content-length"] = str(len(answer.body))
+    return answer
 
 
 def _check_permission(operator: OperatorIdentity, method: str, path: str) -> None:
     """The role of the linked user decides, as in the API. Raises `Forbidden`, `Problem`."""
-    parts: list[Any] = path.strip("/").split("/")
+    parts = path.strip("/").split("/")
     if parts[:2] != ["api", "tables"] or len(parts) < 3 or operator.role is None:
         return
     if parts[2] not in _TABLES or method not in _OPERATIONS:
         return
-    operation = Operation.read if parts[-1] in _FORM_PATHS else _OPERATIONS[method]
-    require(operator.role, parts[2], operation)
+    require(operator.role, parts[2], _OPERATIONS[method])
 
 
 def _bind(operator: OperatorIdentity, client: Client) -> TenantScope:

@@ -6,6 +6,7 @@ from piccolo.conf.apps import AppConfig
 
 from tenancy.commands import create_operator, create_tenant, create_user, db_url, issue_token, provision
 from tenancy.operators import Operator, OperatorSession
+from tenancy.schema_document import write_schema_document
 from tenancy.tables import Tenant, User
 
 APP_CONFIG = AppConfig(
@@ -13,5 +14,5 @@ APP_CONFIG = AppConfig(
     migrations_folder_path=Path(__file__).parent / "piccolo_migrations",
     table_classes=[Tenant, User, Operator, OperatorSession],
     migration_dependencies=[],
-    commands=[issue_token, db_url, provision, create_tenant, create_user, create_operator],
+    commands=[issue_token, db_url, provision, create_tenant, create_user, create_operator, write_schema_document],
 )

@@ -6,6 +6,7 @@
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import unquote
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -66,8 +67,11 @@ class Settings(BaseSettings):
             "MEMBER_ID_PEPPER": (self.member_id_pepper, "the secret that keys member identifiers"),
             "AUTH_JWKS_URL": (self.auth_jwks_url, "without it tokens are signed by a development key"),
         }
-        return [
+        faults = [
             f"{name} is not set: {why}"
             for name, (value, why) in required.items()
             if not (value.get_secret_value() if isinstance(value, SecretStr) else value)
         ]
+        if self.database_url is not None and str(self.data_dir) in unquote(self.database_url.get_secret_value()):
+            faults.append("DATABASE_URL names the embedded database of DATA_DIR, which is for development")
+        return faults

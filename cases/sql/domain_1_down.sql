@@ -17,6 +17,8 @@ ALTER TABLE cases DROP CONSTRAINT cases_ingestion_id_fkey, DROP CONSTRAINT cases
 ALTER TABLE ingestions DROP CONSTRAINT ingestions_tenant_id_id_key, DROP CONSTRAINT ingestions_source_type_check,
     DROP CONSTRAINT ingestions_status_check, DROP CONSTRAINT ingestions_source_metadata_check;
 ALTER TABLE rulesets DROP CONSTRAINT rulesets_rules_json_check;
+-- See the way forwards: the checks of the keys below need to see the users.
+ALTER TABLE users NO FORCE ROW LEVEL SECURITY;
 ALTER TABLE cases
     ADD CONSTRAINT cases_ingestion_id_fkey FOREIGN KEY (ingestion_id) REFERENCES ingestions (id)
         ON DELETE SET NULL ON UPDATE CASCADE,
@@ -28,5 +30,6 @@ ALTER TABLE tasks
     ADD CONSTRAINT tasks_case_id_fkey FOREIGN KEY (case_id) REFERENCES cases (id) ON DELETE CASCADE ON UPDATE CASCADE,
     ADD CONSTRAINT tasks_assigned_to_fkey FOREIGN KEY (assigned_to) REFERENCES users (id)
         ON DELETE SET NULL ON UPDATE CASCADE;
+ALTER TABLE users FORCE ROW LEVEL SECURITY;
 DROP FUNCTION cases.follow_case_1(), cases.guard_case_1(), cases.keep_creator_1(), cases.tell_events_1();
 DROP SCHEMA cases;
