@@ -36,7 +36,9 @@ def main() -> None:
     engine = database()
     try:
         if settings.is_production:
-            faults = settings.missing_for_production() or asyncio.run(production_faults(engine))
+            faults = settings.missing_for_production()
+            if settings.database_url is not None:
+                faults += asyncio.run(production_faults(engine))
             if faults:
                 refuse(faults)
         require_free_port(settings)

@@ -60,5 +60,8 @@ async def production_faults(engine: FastlaneEngine) -> list[str]:
         faults = []  # The roles do not exist yet: the pending migrations below say so.
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         return [f"DATABASE_URL: the database cannot be used: {error}"]
-    pending = await pending_migrations(engine)
+    try:
+        pending = await pending_migrations(engine)
+    except asyncpg.InsufficientPrivilegeError as error:
+        return [*faults, f"DATABASE_URL: {error}; run `piccolo tenancy provision`"]
     return faults + [f"DATABASE_URL: pending migration {item}" for item in pending]

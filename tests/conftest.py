@@ -31,6 +31,7 @@ _directory: Path | None = None
 def pytest_configure(config: pytest.Config) -> None:
     """Starts the cluster in the controlling process; workers join it."""
     global _directory  # noqa: PLW0603  # pytest has no other place between its two hooks.
+    os.environ["PATH"] += ":/usr/sbin"  # Where Debian keeps PgBouncer, and an ordinary PATH does not look.
     if not hasattr(config, "workerinput"):
         _directory = Path(tempfile.mkdtemp(prefix="fastlane-"))
         cluster.start(_directory)

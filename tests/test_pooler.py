@@ -1,0 +1,57 @@
+"""The boundary behind a transaction-mode pooler, where connections change hands."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tenancy.settings import Settings
+from tests.clinics import Clinic
+from tests.cluster import TestDatabase
+from tests.conftest import serve
+from tests.pgbouncer import pgbouncer
+
+pytestmark = pytest.mark.needs("pgbouncer")
+
+
+async def test_500_interleaved_requests(
+    database: TestDatabase, clinics: tuple[Clinic, Clinic], settings: Settings, tmp_path: Path
+) -> None:
+    """Over two server connections, reads and writes of two tenants never meet."""
+    async with pgbouncer(database, tmp_path, pool_size=2) as url:
+        pooled = Settings.model_validate({**settings.model_dump(), "database_url": url})
+        async for app in serve(pooled):
+            answers = await asyncio.gather(*(_visit(app.client, clinics[n % 2], n) for n in range(500)))
+    assert sum(answers) == 500
+
+
+@pytest.mark.parametrize("hint", ["?pgbouncer=true", "?sslmode=require&channel_binding=require", ""])
+async def test_pooler_is_noticed(
+    database: TestDatabase, clinics: tuple[Clinic, Clinic], settings: Settings, tmp_path: Path, hint: str
+) -> None:
+    """Declared or not, a pooler gets no named prepared statement, which it would lose."""
+    async with pgbouncer(database, tmp_path, pool_size=1) as url:
+        pooled = Settings.model_validate({**settings.model_dump(), "database_url": url.partition("?")[0] + hint})
+        async for app in serve(pooled):
+            for number in range(20):
+                assert await _visit(app.client, clinics[number % 2], number)
+
+
+async def _visit(client: httpx.AsyncClient, clinic: Clinic, number: int) -> bool:
+    """One read or write; True when nothing of another tenant came back."""
+    match number % 5:
+        case 0:
+            answer = await client.post("/api/cases/", json=clinic.body("cases"), headers=clinic.headers())
+            assert answer.status_code == 201, answer.text
+            rows = [answer.json()]
+        case 1:
+            answer = await client.get(f"/api/cases/{clinic.rows['cases']}/", headers=clinic.headers())
+            assert answer.status_code == 200, answer.text
+            rows = [answer.json()]
+        case _:
+            answer = await client.get("/api/cases/", params={"__page_size": 1000}, headers=clinic.headers())
+            assert answer.status_code == 200, answer.text
+            rows = answer.json()["rows"]
+            assert rows
+    return {row["tenant_id"] for row in rows} == {str(clinic.id)}
