@@ -6,6 +6,7 @@ acts as one user of the tenant, a platform operator as the platform role.
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 import orjson
 import pydantic
@@ -56,12 +57,15 @@ class AdminGate:
     """Lets the admin's files through, its login as the role that may check passwords, and
     everything else only with a session, in a transaction bound to its operator."""
 
-    def __init__(self, app: ASGIApp, engine: FastlaneEngine, directory: IdentityDirectory) -> None:
-        self._app = app
+    def __init__(self, app: Any, engine: FastlaneEngine, directory: IdentityDirectory) -> None:
+        self._app: ASGIApp = app
         self._engine = engine
         self._directory = directory
+        self._references = frozenset(
+            column._meta.name for config in app.table_configs for column in config.table_class._meta.foreign_key_columns
+        )
         for name in _TALKATIVE_LOGGERS:
-            logging.getLogger(name).disabled = True
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope = {**scope, "root_path": PREFIX, "app_root_path": PREFIX}
@@ -87,13 +91,13 @@ class AdminGate:
         return await self._directory.of_session(token) if token else None
 
     async def _run(self, scope: Scope, receive: Receive, send: Send, binding: TenantScope) -> None:
-        body = await read_body(scope, receive)
+        body = self._without_blanks(await read_body(scope, receive))
         held = HeldResponse()
         failure: Exception | None = None
         async with self._engine.transaction(scope=binding) as transaction:
             try:
                 await self._app(scope, replay(body), held.hold)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # Explained below, after the rollback.
                 failure = error
             if failure is not None or held.status >= 400:
                 await transaction.rollback()
@@ -105,6 +109,17 @@ class AdminGate:
         if scope["method"] != "GET":
             self._directory.forget()
         await held.release(send)
+
+    def _without_blanks(self, body: bytes) -> bytes:
+        """The admin's page sends an empty text for a reference that nobody chose."""
+        try:
+            values = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return body
+        if not isinstance(values, dict):
+            return body
+        blank: dict[str, None] = {name: None for name in self._references if values.get(name) == ""}
+        return orjson.dumps(values | blank) if blank else body
 
 
 def _confined(send: Send) -> Send:

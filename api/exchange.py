@@ -3,6 +3,7 @@
 https://asgi.readthedocs.io/en/latest/specs/www.html
 """
 
+import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 BODY_LIMIT = 1024 * 1024
+DRAIN_LIMIT = 64 * 1024 * 1024
+DRAIN_SECONDS = 5.0
 _KEY = "fastlane.client"
 
 
@@ -56,18 +59,37 @@ class Client:
 async def read_body(scope: Scope, receive: Receive, limit: int = BODY_LIMIT) -> bytes:
     """The whole body. Raises `Problem` 413 over `limit` bytes, `ClientGone`."""
     declared = Headers(scope=scope).get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise Problem(413, f"A body may have {limit} bytes.", headers={"Connection": "close"})
     chunks = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        chunks += message.get("body", b"")
-        if len(chunks) > limit:
-            raise Problem(413, f"A body may have {limit} bytes.", headers={"Connection": "close"})
-        if not message.get("more_body", False):
-            return bytes(chunks)
+    more = True
+    too_large = declared.isdigit() and int(declared) > limit
+    while more and not too_large:
+        chunk, more = await _receive_chunk(receive)
+        chunks += chunk
+        too_large = len(chunks) > limit
+    if too_large:
+        await _drain(receive, more)
+        raise Problem(413, f"A body may have {limit} bytes.", headers={"Connection": "close"})
+    return bytes(chunks)
+
+
+async def _receive_chunk(receive: Receive) -> tuple[bytes, bool]:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    return message.get("body", b""), message.get("more_body", False)
+
+
+async def _drain(receive: Receive, more: bool) -> None:
+    """Reads on for a while: closing on a client that still sends would reset the connection
+    before it has read the answer."""
+    drained = 0
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while more and drained < DRAIN_LIMIT:
+                chunk, more = await _receive_chunk(receive)
+                drained += len(chunk)
+    except TimeoutError:
+        pass
 
 
 def replay(body: bytes) -> Receive:
