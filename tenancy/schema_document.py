@@ -81,15 +81,19 @@ async def write_schema_document(path: str = SCHEMA_DOCUMENT) -> None:
 
 
 async def describe_schema(connection: Any) -> str:
-    """The whole document. `connection` is asyncpg's, of any role: catalogs are public."""
+    """The whole document. `connection` is asyncpg's, of any role. Raises `LookupError` for a missing table."""
     tenants = tenant_tables()
     registry = Finder().get_app_registry()
     every = [table for config in registry.app_configs.values() for table in config.table_classes]
     others = [table for table in every if table not in tenants]
     facts: dict[tuple[str, str], list[Fact]] = {}
-    for row in await connection.fetch(_FACTS, [table._meta.tablename for table in every]):
+    names = [table._meta.tablename for table in every]
+    for row in await connection.fetch(_FACTS, names):
         fact = Fact(row["name"], row["definition"], json.loads(row["more"]))
         facts.setdefault((row["table_name"], row["kind"]), []).append(fact)
+    missing = [name for name in names if (name, "column") not in facts]
+    if missing:
+        raise LookupError(f"no table {', '.join(missing)}")
     for group in facts.values():
         group.sort(key=lambda fact: fact.name)
     blocks = [
@@ -102,9 +106,6 @@ async def describe_schema(connection: Any) -> str:
         _documents(every),
     ]
     return "\n".join(blocks)
-
-
-# -- Diagram -----------------------------------------------------------------
 
 
 def _diagram(tables: Iterable[type[Table]], facts: Facts) -> str:
@@ -144,13 +145,10 @@ def _own_columns(reference: Fact) -> list[str]:
     return [column for column in columns if column != "tenant_id"] or columns
 
 
-# -- Tables ------------------------------------------------------------------
-
-
 def _describe(table: type[Table], facts: Facts) -> str:
     name = table._meta.tablename
     docstring = " ".join((inspect.getdoc(table) or "").split("\n\n")[0].split())
-    lines = [f"### {name}", "", " ".join(part for part in (table._meta.help_text, docstring) if part), ""]
+    lines = [f"### {name}", "", f"{table._meta.help_text or ''} {docstring}".strip(), ""]
     lines += _grid(("Column", "Type", "Null", "Default", "Meaning"), _column_rows(table, facts))
     references = facts.get((name, "reference"), [])
     lines += _grid(
@@ -219,9 +217,6 @@ def _trigger_row(trigger: Fact) -> tuple[str, ...]:
     return _code(trigger.name), moment, _code(_after(trigger.definition, "EXECUTE FUNCTION "))
 
 
-# -- JSON documents ----------------------------------------------------------
-
-
 def _documents(tables: Iterable[type[Table]]) -> str:
     """A column without a typed document holds any object."""
     known = known_documents()
@@ -243,9 +238,6 @@ def _documents(tables: Iterable[type[Table]]) -> str:
                 ]
                 lines += _grid(("Field", "Type", "Required", "Meaning"), fields)
     return "\n".join(lines).rstrip() + "\n"
-
-
-# -- Text --------------------------------------------------------------------
 
 
 def _grid(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
@@ -277,8 +269,8 @@ def _without_casts(expression: str) -> str:
 
 
 def _condition(definition: str) -> str:
-    """PostgreSQL's spelling of a check, as a person would have written it."""
-    text = re.sub(r"(?<!\w)\((\w+)\)", r"\1", _without_casts(definition).removeprefix("CHECK "))
+    """PostgreSQL's spelling of a check, which a dump and restore alters, as a person writes it."""
+    text = re.sub(r"(?<!\w)\((\w+|'[^']*')\)", r"\1", _without_casts(definition).removeprefix("CHECK "))
     closed_set = re.fullmatch(r"\(+(\w+) = ANY \(+ARRAY\[(.*)\]\)+", text)
     if closed_set:
         return f"{closed_set[1]} IN ({closed_set[2]})"

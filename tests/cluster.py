@@ -16,7 +16,7 @@ from piccolo.apps.migrations.commands.forwards import run_forwards
 
 import piccolo_conf
 from tenancy import embedded
-from tenancy.databases import EMBEDDED_APP, EMBEDDED_OWNER, Databases
+from tenancy.databases import Databases
 from tenancy.provision import provision
 from tenancy.settings import Settings
 
@@ -38,11 +38,11 @@ class TestDatabase:
 
     @property
     def app(self) -> str:
-        return self._url(EMBEDDED_APP)
+        return self._url(embedded.APP)
 
     @property
     def owner(self) -> str:
-        return self._url(EMBEDDED_OWNER)
+        return self._url(embedded.OWNER)
 
     @property
     def superuser(self) -> str:
@@ -68,7 +68,7 @@ def start(directory: Path) -> None:
     superuser = TestDatabase("postgres", socket_dir).superuser
     for statement in (fast.format("fsync"), fast.format("full_page_writes"), "SELECT pg_reload_conf()"):
         asyncio.run(_execute(superuser, statement))
-    asyncio.run(_execute(superuser, f"CREATE DATABASE {TEMPLATE} OWNER {EMBEDDED_OWNER}"))
+    asyncio.run(_execute(superuser, f"CREATE DATABASE {TEMPLATE} OWNER {embedded.OWNER}"))
     asyncio.run(migrate(TestDatabase(TEMPLATE, socket_dir), directory))
 
 
@@ -91,7 +91,7 @@ async def create_database(template: str | None = TEMPLATE) -> TestDatabase:
     """A database of its own, migrated unless `template` is None."""
     database = TestDatabase(f"test_{uuid.uuid4().hex[:12]}", socket_dir())
     source = f"TEMPLATE {template}" if template else ""
-    await _execute(_maintenance(), f"CREATE DATABASE {database.name} OWNER {EMBEDDED_OWNER} {source}")
+    await _execute(_maintenance(), f"CREATE DATABASE {database.name} OWNER {embedded.OWNER} {source}")
     return database
 
 
