@@ -24,10 +24,12 @@ class Event(TenantTable, tablename="events", help_text="Something that happened,
     id = UUID(primary_key=True)
     tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)
     user_id = ForeignKey(User, null=True, default=None, on_delete=OnDelete.set_null)
-    event_type = Varchar(length=100, required=True, index=True)
-    entity_type = Varchar(length=100, null=True, default=None)
-    entity_id = UUID(null=True, default=None)
-    metadata = JSONB(null=True, default=None)
+    event_type = Varchar(length=100, required=True, index=True, help_text="What happened, such as `case_created`.")
+    entity_type = Varchar(
+        length=100, null=True, default=None, help_text="The kind of row it happened to, such as `case`."
+    )
+    entity_id = UUID(null=True, default=None, help_text="The row it happened to.")
+    metadata = JSONB(null=True, default=None, help_text="What the event tells besides.")
     created_at = Timestamptz(index=True)
 
     @classmethod
@@ -42,11 +44,11 @@ class AuditLog(TenantTable, tablename="audit_logs", help_text="Who did what to w
     tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)
     user_id = ForeignKey(User, null=True, default=None, on_delete=OnDelete.set_null, index=True)
     action = Varchar(length=100, choices=Action, required=True, index=True)
-    entity_type = Varchar(length=100, required=True)
-    entity_id = UUID(default=None, null=False, required=True)
+    entity_type = Varchar(length=100, required=True, help_text="The kind of row that was changed, such as `case`.")
+    entity_id = UUID(default=None, null=False, required=True, help_text="The row that was changed.")
     changes = JSONB(null=True, default=None, help_text="Before and after of the changed columns.")
-    ip_address = Varchar(length=45, null=True, default=None)
-    user_agent = Text(null=True, default=None)
+    ip_address = Varchar(length=45, null=True, default=None, help_text="IPv4 or IPv6 address of the client.")
+    user_agent = Text(null=True, default=None, help_text="What the client calls itself.")
     created_at = Timestamptz(index=True)
     actor = Varchar(
         length=255,
@@ -54,7 +56,7 @@ class AuditLog(TenantTable, tablename="audit_logs", help_text="Who did what to w
         default=None,
         help_text="Who it was, kept when the user is deleted: user:…, operator:…, script:… or sql:…",
     )
-    request_id = Varchar(length=100, null=True, default=None)
+    request_id = Varchar(length=100, null=True, default=None, help_text="`X-Request-ID` of the answer.")
 
     @classmethod
     def get_readable(cls) -> Readable:
