@@ -173,5 +173,7 @@ def _columns(error: asyncpg.PostgresError) -> list[str]:
     key = re.match(r"Key \(([^)]+)\)=", error.detail or "")
     if key:
         return [name for name in key[1].split(", ") if name != "tenant_id"]
-    check = re.fullmatch(rf"{error.table_name}_(.+)_check", error.constraint_name or "")
-    return [check[1]] if check else []
+    # Under row-level security the detail keeps the columns to itself; constraints are named
+    # as PostgreSQL names them.
+    named = re.fullmatch(rf"{error.table_name}_(.+?)(?:_tenant_id)?_(?:check|key|fkey)", error.constraint_name or "")
+    return [named[1]] if named else []

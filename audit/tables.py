@@ -1,6 +1,7 @@
 """What happened: events for people and programs, and the trail of every change."""
 
 from enum import Enum
+from typing import ClassVar
 
 from piccolo.columns import JSONB, UUID, ForeignKey, Text, Timestamptz, Varchar
 from piccolo.columns.base import OnDelete
@@ -39,6 +40,11 @@ class Event(TenantTable, tablename="events", help_text="Something that happened,
 
 class AuditLog(TenantTable, tablename="audit_logs", help_text="Who did what to which row. Append-only."):
     """Written by the audit trigger only, in the transaction of the change itself."""
+
+    triggers: ClassVar[dict[str, str]] = {
+        "audit_logs.a_append_only": "audit.refuse_change_1",
+        "audit_logs.a_append_only_truncate": "audit.refuse_change_1",
+    }
 
     id = UUID(primary_key=True)
     tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)

@@ -92,6 +92,12 @@ class Case(TenantTable, tablename="cases", help_text="A request for prior author
     """One request to one payer. Holds a keyed hash of the member's identifier, never the identifier."""
 
     server_columns: ClassVar[tuple[str, ...]] = ("created_by",)
+    triggers: ClassVar[dict[str, str]] = {
+        "cases.e_guard_case": "cases.guard_case_1",
+        "cases.y_tell_created": "cases.tell_events_1",
+        "cases.y_tell_status_changed": "cases.tell_events_1",
+        "users.e_keep_creator": "cases.keep_creator_1",
+    }
 
     id = UUID(primary_key=True)
     tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)
@@ -116,6 +122,8 @@ class Case(TenantTable, tablename="cases", help_text="A request for prior author
 class CaseCode(TenantTable, tablename="case_codes", help_text="A CPT or HCPCS code of a case."):
     """A procedure that the case asks for; its tenant follows from the case."""
 
+    triggers: ClassVar[dict[str, str]] = {"case_codes.a_follow_case": "cases.follow_case_1"}
+
     id = UUID(primary_key=True)
     tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)
     case_id = ForeignKey(Case, null=False, default=None, required=True, on_delete=OnDelete.cascade, index=True)
@@ -132,6 +140,8 @@ class CaseCode(TenantTable, tablename="case_codes", help_text="A CPT or HCPCS co
 
 class Task(TenantTable, tablename="tasks", help_text="An action item of a case."):
     """Something a person must do for a case; its tenant follows from the case."""
+
+    triggers: ClassVar[dict[str, str]] = {"tasks.a_follow_case": "cases.follow_case_1"}
 
     id = UUID(primary_key=True)
     tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)

@@ -42,11 +42,28 @@ async def find_isolation_faults(connection: Any) -> list[Finding]:
     """Runs with any role, since catalogs are public. `connection` is asyncpg's."""
     tables = tenant_tables()
     names = [table._meta.tablename for table in tables]
-    references = [
-        f"{table._meta.tablename}.{column._meta.db_column_name}"
-        for table in tables
-        for column in table._meta.foreign_key_columns
-        if isinstance(column, ForeignKey)
-    ]
-    rows = await connection.fetch(_FINDINGS, names, references, [name for name in names if name != _TRAIL])
+    references = [_describe(column) for table in tables for column in table._meta.foreign_key_columns]
+    triggers = [trigger for table in tables for trigger in _triggers(table)]
+    rows = await connection.fetch(_FINDINGS, names, references, triggers)
     return [Finding(row["rule"], row["object"]) for row in rows]
+
+
+def _describe(column: ForeignKey[Any]) -> str:
+    target = column._foreign_key_meta.resolved_references._meta.tablename
+    return f"{column._meta.table._meta.tablename}.{column._meta.db_column_name}>{target}"
+
+
+def _triggers(table: type[Table]) -> list[str]:
+    """What `isolate_table` and `track_table` attach, and what the table says it has besides."""
+    name = table._meta.tablename
+    columns = {column._meta.name for column in table._meta.columns}
+    functions = {
+        "b_stamp_created": "tenancy.stamp_created_1",
+        "c_keep_identity": "tenancy.keep_identity_1",
+        **({"a_assign_tenant": "tenancy.assign_tenant_1"} if "tenant_id" in columns else {}),
+        **({"d_stamp_updated": "tenancy.stamp_updated_1"} if "updated_at" in columns else {}),
+        **({"z_audit": "audit.record_change_1"} if name != _TRAIL else {}),
+    }
+    own: dict[str, str] = getattr(table, "triggers", {})
+    described = {f"{name}.{trigger}": function for trigger, function in functions.items()} | own
+    return [f"{trigger}={function}" for trigger, function in described.items()]

@@ -1,5 +1,6 @@
 -- What is wrong with the isolation of this database, one row a finding; no rows: nothing.
--- $1 tenant tables, $2 references between them as 'table.column', $3 tables that are tracked.
+-- $1 tenant tables, $2 their references as 'table.column>target', $3 their triggers as
+-- 'table.trigger=function'.
 WITH tenant_table AS (
     SELECT c.oid, c.relname, c.relrowsecurity, c.relforcerowsecurity,
            CASE c.relname WHEN 'tenants' THEN 'id' ELSE 'tenant_id' END AS tenant_key
@@ -24,18 +25,10 @@ expected_policy AS (
                   tenant_key)
       FROM tenant_table
 ),
-expected_trigger AS (
-    SELECT relname, unnest(ARRAY['b_stamp_created', 'c_keep_identity']) AS tgname FROM tenant_table
-     UNION ALL
-    SELECT relname, 'a_assign_tenant' FROM tenant_table WHERE tenant_key = 'tenant_id'
-     UNION ALL
-    SELECT t.relname, 'd_stamp_updated' FROM tenant_table t JOIN pg_attribute a ON a.attrelid = t.oid
-     WHERE a.attname = 'updated_at' AND NOT a.attisdropped
-     UNION ALL
-    SELECT relname, 'z_audit' FROM tenant_table WHERE relname = ANY ($3::text[])
-     UNION ALL
-    SELECT 'audit_logs', unnest(ARRAY['a_append_only', 'a_append_only_truncate'])
-     WHERE 'audit_logs' = ANY ($1::text[])
+actual_trigger AS (
+    SELECT format('%s.%s=%s.%s', c.relname, t.tgname, p.pronamespace::regnamespace, p.proname) AS described
+      FROM pg_trigger t JOIN tenant_table c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid
+     WHERE t.tgenabled IN ('O', 'A')
 )
 SELECT 'missing table' AS rule, name AS object FROM unnest($1::text[]) AS name
  WHERE name NOT IN (SELECT relname FROM tenant_table)
@@ -55,25 +48,24 @@ SELECT 'policy is not one of the boundary', format('%s.%s', p.relname, p.polname
   FROM tenant_policy p
  WHERE p.polname NOT IN ('tenant_bound', 'tenant_isolation')
  UNION ALL
-SELECT 'trigger is missing or disabled', format('%s.%s', e.relname, e.tgname)
-  FROM expected_trigger e
- WHERE NOT EXISTS (
-        SELECT FROM pg_trigger t JOIN tenant_table c ON c.oid = t.tgrelid
-         WHERE c.relname = e.relname AND t.tgname = e.tgname AND t.tgenabled IN ('O', 'A'))
+SELECT 'trigger is missing, disabled or altered', split_part(expected, '=', 1) FROM unnest($3::text[]) AS expected
+ WHERE expected NOT IN (SELECT described FROM actual_trigger)
  UNION ALL
 -- A reference whose key does not pair tenant_id with tenant_id can point into another tenant.
-SELECT 'reference is not held by a composite key', reference
+SELECT 'reference is not held by a validated key that includes the tenant', split_part(reference, '>', 1)
   FROM unnest($2::text[]) AS reference
  WHERE NOT EXISTS (
         SELECT FROM pg_constraint k
           JOIN tenant_table t ON t.oid = k.conrelid
+          JOIN tenant_table o ON o.oid = k.confrelid
           JOIN pg_attribute c ON c.attrelid = k.conrelid AND c.attnum = ANY (k.conkey)
-         WHERE k.contype = 'f' AND k.convalidated AND format('%s.%s', t.relname, c.attname) = reference
-           AND (k.confrelid = 'public.tenants'::regclass OR EXISTS (
+         WHERE k.contype = 'f' AND k.convalidated
+           AND format('%s.%s>%s', t.relname, c.attname, o.relname) = reference
+           AND (o.relname = 'tenants' OR EXISTS (
                 SELECT FROM unnest(k.conkey, k.confkey) AS pair(here, there)
                   JOIN pg_attribute h ON h.attrelid = k.conrelid AND h.attnum = pair.here
-                  JOIN pg_attribute o ON o.attrelid = k.confrelid AND o.attnum = pair.there
-                 WHERE h.attname = 'tenant_id' AND o.attname = 'tenant_id')))
+                  JOIN pg_attribute r ON r.attrelid = k.confrelid AND r.attnum = pair.there
+                 WHERE h.attname = 'tenant_id' AND r.attname = 'tenant_id')))
  UNION ALL
 SELECT 'foreign key is not composite', format('%s.%s', t.relname, k.conname)
   FROM pg_constraint k JOIN tenant_table t ON t.oid = k.conrelid JOIN tenant_table o ON o.oid = k.confrelid
@@ -97,7 +89,8 @@ SELECT 'the tenant role may truncate', relname FROM tenant_table
  WHERE has_table_privilege('fastlane_tenant', oid, 'TRUNCATE')
  UNION ALL
 SELECT 'the trail can be written', relname FROM tenant_table
- WHERE relname = 'audit_logs' AND has_table_privilege('fastlane_tenant', oid, 'INSERT, UPDATE, DELETE')
+ WHERE relname = 'audit_logs' AND (has_table_privilege('fastlane_tenant', oid, 'DELETE')
+        OR has_any_column_privilege('fastlane_tenant', oid, 'INSERT, UPDATE'))
  UNION ALL
 SELECT 'security definer function of a role that sees too much or without a search path', p.oid::regprocedure::text
   FROM pg_proc p
