@@ -5,6 +5,7 @@ acts as one user of the tenant, a platform operator as the platform role.
 """
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ import structlog
 from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 
-from api.exchange import ASGIApp, Client, HeldResponse, Message, Receive, Scope, Send, read_body, replay, send_response
+from api.exchange import ASGIApp, Client, HeldResponse, Message, Receive, Scope, Send, read_body, send_response
 from api.problems import Problem, from_exception, not_found
 from tenancy.context import DatabaseRole
 from tenancy.context import Scope as TenantScope
@@ -41,8 +42,8 @@ _STOCK_LOGIN = "/public/login/"
 _HEADERS = [
     (
         b"content-security-policy",
-        b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
-        b"object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+        b"default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        b"font-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     ),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
@@ -51,6 +52,7 @@ _HEADERS = [
 _TALKATIVE_LOGGERS = ("piccolo_api.crud.exceptions", "piccolo_admin.endpoints")
 _ODD_INPUT = (pydantic.ValidationError, ValueError, AttributeError, KeyError, TypeError, RecursionError)
 _LOGIN_PAUSE_SECONDS = 300
+_HEADER_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 
 class AdminGate:
@@ -84,31 +86,43 @@ class AdminGate:
         elif path.startswith((_STOCK_LOGIN, "/public/logout/")):
             await self._run(scope, receive, send, TenantScope(role=DatabaseRole.authn, actor="login"))
         else:
-            await self._app(scope, receive, send)
+            await self._run(scope, receive, send, None)
 
     async def _operator(self, scope: Scope) -> OperatorIdentity | None:
         token = HTTPConnection(scope).cookies.get(SESSION_COOKIE)
         return await self._directory.of_session(token) if token else None
 
-    async def _run(self, scope: Scope, receive: Receive, send: Send, binding: TenantScope) -> None:
+    async def _run(self, scope: Scope, receive: Receive, send: Send, binding: TenantScope | None) -> None:
+        """Answers when the transaction, if there is a binding for one, has ended."""
         body = self._without_blanks(await read_body(scope, receive))
         held = HeldResponse()
-        failure: Exception | None = None
-        async with self._engine.transaction(scope=binding) as transaction:
-            try:
-                await self._app(scope, replay(body), held.hold)
-            except Exception as error:  # noqa: BLE001  # Explained below, after the rollback.
-                failure = error
-            if failure is not None or held.status >= 400:
-                await transaction.rollback()
-        failure = failure or _refusal(held)
+        if binding is None:
+            failure = await self._call(scope, _once(body, receive), held)
+        else:
+            async with self._engine.transaction(scope=binding) as transaction:
+                failure = await self._call(scope, _once(body, receive), held)
+                if failure is not None or held.status >= 400:
+                    await transaction.rollback()
         if failure is not None:
             client = Client.of(scope)
             await send_response(_explain(failure, client), scope, send)
             return
-        if scope["method"] != "GET":
+        if binding is not None and scope["method"] != "GET":
             self._directory.forget()
         await held.release(send)
+
+    async def _call(self, scope: Scope, receive: Receive, held: HeldResponse) -> Exception | None:
+        """What went wrong, if anything did."""
+        try:
+            await self._app(scope, receive, held.hold)
+        except Exception as error:  # noqa: BLE001  # Explained after the rollback.
+            return error
+        if held.status == 429:
+            return Problem(429, "Too many attempts to log in.", headers={"Retry-After": str(_LOGIN_PAUSE_SECONDS)})
+        headers = (value for message in held.messages for _, value in message.get("headers", ()))
+        if held.status >= 500 or not all(_HEADER_VALUE.fullmatch(value) for value in headers):
+            return ValueError("nothing to save, or a header with the client's line breaks in it")
+        return None
 
     def _without_blanks(self, body: bytes) -> bytes:
         """The admin's page sends an empty text for a reference that nobody chose."""
@@ -122,6 +136,17 @@ class AdminGate:
         return orjson.dumps(values | blank) if blank else body
 
 
+def _once(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives `body`, and then waits for the client to go: a file's response
+    would take an early end for that, and stop."""
+    bodies = [body]
+
+    async def receive_once() -> Message:
+        return {"type": "http.request", "body": bodies.pop(), "more_body": False} if bodies else await receive()
+
+    return receive_once
+
+
 def _confined(send: Send) -> Send:
     """A browser that shows an answer of the admin loads nothing from another host."""
 
@@ -131,15 +156,6 @@ def _confined(send: Send) -> Send:
         await send(message)
 
     return confined
-
-
-def _refusal(held: HeldResponse) -> Exception | None:
-    """What the stock code answers otherwise than the contract says."""
-    if held.status == 429:
-        return Problem(429, "Too many attempts to log in.", headers={"Retry-After": str(_LOGIN_PAUSE_SECONDS)})
-    if held.status >= 500:  # "Unable to save the resource", when there is nothing to save.
-        return ValueError("refused by the stock code")
-    return None
 
 
 def _explain(failure: Exception, client: Client) -> Response:

@@ -16,7 +16,7 @@ from asyncpg.exceptions import _base as asyncpg_base
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import Response
 
-from tenancy.engine import PoolExhausted
+from tenancy.engine import DatabaseUnavailable
 from tenancy.permissions import Forbidden
 from tenancy.tokens import InvalidToken, KeysUnavailable
 from tenancy.transaction import TransactionAborted
@@ -110,7 +110,7 @@ def from_exception(error: BaseException) -> Problem:
             return Problem(401, str(error), headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
         case Forbidden():
             return Problem(403, str(error))
-        case KeysUnavailable() | PoolExhausted():
+        case KeysUnavailable() | DatabaseUnavailable():
             return Problem(503, str(error))
         case StarletteHTTPException():
             return Problem(error.status_code, str(error.detail), headers=error.headers or {})
@@ -120,7 +120,7 @@ def from_exception(error: BaseException) -> Problem:
             return Problem(422, "A value does not fit its column.")
         case asyncpg.PostgresError():
             return _from_postgres(error)
-        case asyncpg.InterfaceError() | OSError() | TimeoutError():
+        case asyncpg.InterfaceError() | asyncpg.InternalClientError() | OSError() | TimeoutError():
             return Problem(503, "The database cannot be reached right now.")
     log.error("unhandled exception", exc_info=error)
     return Problem(500, "The server failed to answer. The request id helps to find out why.")

@@ -44,12 +44,13 @@ class TenantScopeMiddleware:
         if not identity.is_active:
             raise Problem(403, "This user is deactivated.")
         scope[_KEY] = identity
+        client = Client.of(scope)
         held = HeldResponse()
-        async with self._engine.transaction(scope=_bind(identity, Client.of(scope))) as transaction:
+        async with self._engine.transaction(scope=_bind(identity, client)) as transaction:
             await self._app(scope, replay(body), held.hold)
             if held.status >= 400:
                 await transaction.rollback()
-        if scope["path"].startswith("/api/users/") and scope["method"] != "GET":
+        if client.path.startswith("/api/users/") and scope["method"] != "GET":
             self._directory.forget()
         await held.release(send)
 

@@ -42,8 +42,8 @@ class AuditLog(TenantTable, tablename="audit_logs", help_text="Who did what to w
     """Written by the audit trigger only, in the transaction of the change itself."""
 
     triggers: ClassVar[dict[str, str]] = {
-        "audit_logs.a_append_only": "audit.refuse_change_1",
-        "audit_logs.a_append_only_truncate": "audit.refuse_change_1",
+        "audit_logs.a_append_only": "audit.refuse_change_1 BEFORE UPDATE DELETE",
+        "audit_logs.a_append_only_truncate": "audit.refuse_change_1 BEFORE TRUNCATE",
     }
 
     id = UUID(primary_key=True)

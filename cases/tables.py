@@ -93,10 +93,10 @@ class Case(TenantTable, tablename="cases", help_text="A request for prior author
 
     server_columns: ClassVar[tuple[str, ...]] = ("created_by",)
     triggers: ClassVar[dict[str, str]] = {
-        "cases.e_guard_case": "cases.guard_case_1",
-        "cases.y_tell_created": "cases.tell_events_1",
-        "cases.y_tell_status_changed": "cases.tell_events_1",
-        "users.e_keep_creator": "cases.keep_creator_1",
+        "cases.e_guard_case": "cases.guard_case_1 BEFORE INSERT UPDATE",
+        "cases.y_tell_created": "cases.tell_events_1 AFTER INSERT",
+        "cases.y_tell_status_changed": "cases.tell_events_1 AFTER UPDATE OF WHEN",
+        "users.e_keep_creator": "cases.keep_creator_1 BEFORE DELETE",
     }
 
     id = UUID(primary_key=True)
@@ -122,7 +122,7 @@ class Case(TenantTable, tablename="cases", help_text="A request for prior author
 class CaseCode(TenantTable, tablename="case_codes", help_text="A CPT or HCPCS code of a case."):
     """A procedure that the case asks for; its tenant follows from the case."""
 
-    triggers: ClassVar[dict[str, str]] = {"case_codes.a_follow_case": "cases.follow_case_1"}
+    triggers: ClassVar[dict[str, str]] = {"case_codes.a_follow_case": "cases.follow_case_1 BEFORE INSERT"}
 
     id = UUID(primary_key=True)
     tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)
@@ -141,7 +141,7 @@ class CaseCode(TenantTable, tablename="case_codes", help_text="A CPT or HCPCS co
 class Task(TenantTable, tablename="tasks", help_text="An action item of a case."):
     """Something a person must do for a case; its tenant follows from the case."""
 
-    triggers: ClassVar[dict[str, str]] = {"tasks.a_follow_case": "cases.follow_case_1"}
+    triggers: ClassVar[dict[str, str]] = {"tasks.a_follow_case": "cases.follow_case_1 BEFORE INSERT"}
 
     id = UUID(primary_key=True)
     tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)

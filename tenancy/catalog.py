@@ -58,11 +58,11 @@ def _triggers(table: type[Table]) -> list[str]:
     name = table._meta.tablename
     columns = {column._meta.name for column in table._meta.columns}
     functions = {
-        "b_stamp_created": "tenancy.stamp_created_1",
-        "c_keep_identity": "tenancy.keep_identity_1",
-        **({"a_assign_tenant": "tenancy.assign_tenant_1"} if "tenant_id" in columns else {}),
-        **({"d_stamp_updated": "tenancy.stamp_updated_1"} if "updated_at" in columns else {}),
-        **({"z_audit": "audit.record_change_1"} if name != _TRAIL else {}),
+        "b_stamp_created": "tenancy.stamp_created_1 BEFORE INSERT",
+        "c_keep_identity": "tenancy.keep_identity_1 BEFORE UPDATE",
+        **({"a_assign_tenant": "tenancy.assign_tenant_1 BEFORE INSERT"} if "tenant_id" in columns else {}),
+        **({"d_stamp_updated": "tenancy.stamp_updated_1 BEFORE INSERT UPDATE"} if "updated_at" in columns else {}),
+        **({"z_audit": "audit.record_change_1 AFTER INSERT UPDATE DELETE"} if name != _TRAIL else {}),
     }
     own: dict[str, str] = getattr(table, "triggers", {})
     described = {f"{name}.{trigger}": function for trigger, function in functions.items()} | own

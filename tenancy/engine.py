@@ -25,8 +25,8 @@ IDLE_CONNECTION_SECONDS = 120.0
 ACQUIRE_SECONDS = 5.0
 
 
-class PoolExhausted(Exception):
-    """Every connection stayed busy for as long as a request may wait; the message may be shown."""
+class DatabaseUnavailable(Exception):
+    """No connection can be had right now; the message may be shown."""
 
 
 class FastlaneEngine(PostgresEngine):
@@ -70,13 +70,15 @@ class FastlaneEngine(PostgresEngine):
             await pool.close()
 
     async def acquire(self) -> Any:
-        """A connection for one transaction. Raises `PoolExhausted` or `OSError`."""
+        """A connection for one transaction. Raises `DatabaseUnavailable`."""
         if self.pool is None:
             return await self._command_line_connection()
         try:
             return await self.pool.acquire(timeout=ACQUIRE_SECONDS)
         except TimeoutError:
-            raise PoolExhausted("All database connections are busy.") from None
+            raise DatabaseUnavailable("All database connections are busy.") from None
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            raise DatabaseUnavailable("The database cannot be reached right now.") from error
 
     async def release(self, connection: Any) -> None:
         """Gives back what `acquire` gave; a terminated connection too."""

@@ -9,7 +9,7 @@ from piccolo.conf.apps import Finder
 
 from tenancy.catalog import find_isolation_faults
 from tenancy.context import DatabaseRole, Scope
-from tenancy.engine import FastlaneEngine, PoolExhausted
+from tenancy.engine import DatabaseUnavailable, FastlaneEngine
 from tenancy.provision import login_role_faults
 from tenancy.transaction import BoundTransaction
 
@@ -43,7 +43,7 @@ async def why_not_ready(engine: FastlaneEngine) -> str | None:
     try:
         async with asyncio.timeout(5):
             pending = await pending_migrations(engine)
-    except (OSError, TimeoutError, PoolExhausted, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, TimeoutError, DatabaseUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         return f"the database does not answer ({type(error).__name__})"
     return f"pending migrations: {', '.join(pending)}" if pending else None
 

@@ -77,7 +77,7 @@ class RemoteKeys:
                     response = await client.get(self._url)
                 response.raise_for_status()
                 keys = jwt.PyJWKSet.from_dict(response.json()).keys
-            except (httpx.HTTPError, jwt.PyJWTError, ValueError, AttributeError, TypeError):
+            except (httpx.HTTPError, jwt.PyJWTError, ValueError, AttributeError, TypeError, RecursionError):
                 self._reachable = False
                 return
             self._reachable = True

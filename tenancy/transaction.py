@@ -7,6 +7,7 @@ https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SET
 """
 
 import asyncio
+from contextlib import suppress
 from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -115,7 +116,8 @@ class BoundTransaction(PostgresTransaction):
         if self._parent is not None:
             return False
         if self._token is not None:
-            self.engine.current_transaction.reset(self._token)
+            with suppress(ValueError):  # Another task ends it: the variable is not this context's.
+                self.engine.current_transaction.reset(self._token)
         try:
             await _finish_regardless(self._finish(failed=exception is not None))
         except Exception:

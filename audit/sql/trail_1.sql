@@ -76,9 +76,10 @@ BEGIN
         END IF;
     END IF;
 
-    -- In a cascade the tenant or the acting user may be gone already. The rows of a deleted
-    -- tenant go along with it, the new one too.
-    IF TG_OP = 'DELETE' OR pg_trigger_depth() > 1 THEN
+    -- In a cascade, which deletes rows or clears references, the tenant or the acting user may
+    -- be gone already. The rows of a deleted tenant go along with it, the new one too. The
+    -- trigger's depth does not tell: what a foreign key does fires at the depth of its cause.
+    IF TG_OP = 'DELETE' OR (TG_OP = 'UPDATE' AND jsonb_path_exists(new_row, '$.* ? (@ == null)')) THEN
         IF NOT EXISTS (SELECT FROM public.tenants t WHERE t.id = row_tenant) THEN
             RETURN NULL;
         END IF;

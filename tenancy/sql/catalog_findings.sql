@@ -1,6 +1,6 @@
 -- What is wrong with the isolation of this database, one row a finding; no rows: nothing.
 -- $1 tenant tables, $2 their references as 'table.column>target', $3 their triggers as
--- 'table.trigger=function'.
+-- 'table.trigger=function TIMING EVENT …'.
 WITH tenant_table AS (
     SELECT c.oid, c.relname, c.relrowsecurity, c.relforcerowsecurity,
            CASE c.relname WHEN 'tenants' THEN 'id' ELSE 'tenant_id' END AS tenant_key
@@ -26,7 +26,15 @@ expected_policy AS (
       FROM tenant_table
 ),
 actual_trigger AS (
-    SELECT format('%s.%s=%s.%s', c.relname, t.tgname, p.pronamespace::regnamespace, p.proname) AS described
+    SELECT format('%s.%s=%s.%s %s%s%s%s%s%s%s', c.relname, t.tgname, p.pronamespace::regnamespace, p.proname,
+                  -- The bits of tgtype, as in PostgreSQL's catalog/pg_trigger.h.
+                  CASE WHEN t.tgtype & 2 > 0 THEN 'BEFORE' ELSE 'AFTER' END,
+                  CASE WHEN t.tgtype & 4 > 0 THEN ' INSERT' END,
+                  CASE WHEN t.tgtype & 16 > 0 THEN ' UPDATE' END,
+                  CASE WHEN t.tgtype & 8 > 0 THEN ' DELETE' END,
+                  CASE WHEN t.tgtype & 32 > 0 THEN ' TRUNCATE' END,
+                  CASE WHEN cardinality(t.tgattr) > 0 THEN ' OF' END,
+                  CASE WHEN t.tgqual IS NOT NULL THEN ' WHEN' END) AS described
       FROM pg_trigger t JOIN tenant_table c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid
      WHERE t.tgenabled IN ('O', 'A')
 )
@@ -88,9 +96,28 @@ SELECT 'role owns a table', format('%s owns %s', c.relowner::regrole, c.relname)
 SELECT 'the tenant role may truncate', relname FROM tenant_table
  WHERE has_table_privilege('fastlane_tenant', oid, 'TRUNCATE')
  UNION ALL
-SELECT 'the trail can be written', relname FROM tenant_table
- WHERE relname = 'audit_logs' AND (has_table_privilege('fastlane_tenant', oid, 'DELETE')
-        OR has_any_column_privilege('fastlane_tenant', oid, 'INSERT, UPDATE'))
+SELECT DISTINCT 'the record of what happened can be written', format('%s by %s', relname, role)
+  FROM tenant_table, unnest(ARRAY['fastlane_tenant', 'fastlane_platform', 'fastlane_authn', 'fastlane_identity']) AS role
+ WHERE relname IN ('audit_logs', 'events')
+   AND (has_table_privilege(role, oid, 'DELETE') OR has_any_column_privilege(role, oid, 'INSERT, UPDATE'))
+ UNION ALL
+SELECT 'one acting role may become another', format('%s of %s', member::regrole, roleid::regrole)
+  FROM pg_auth_members
+ WHERE member::regrole::text LIKE 'fastlane\_%' AND roleid::regrole::text LIKE 'fastlane\_%'
+   AND member IN (SELECT oid FROM pg_roles WHERE NOT rolcanlogin)
+ UNION ALL
+-- Who logs in may become an acting role for a transaction; by itself it may read nothing.
+SELECT 'the login role has a right of its own', format('%s on %s', m.member::regrole, t.relname)
+  FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member CROSS JOIN tenant_table t
+ WHERE m.roleid = 'fastlane_tenant'::regrole AND r.rolcanlogin AND NOT r.rolsuper AND NOT r.rolcreaterole
+   AND (has_table_privilege(m.member, t.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
+        OR has_any_column_privilege(m.member, t.oid, 'SELECT, INSERT, UPDATE'))
+ UNION ALL
+-- A view reads with its owner's eyes unless it says otherwise.
+SELECT 'view reads as its owner', v.relname FROM pg_class v
+ WHERE v.relkind IN ('v', 'm') AND v.relnamespace = 'public'::regnamespace
+   AND has_table_privilege('fastlane_tenant', v.oid, 'SELECT')
+   AND NOT coalesce(v.reloptions::text LIKE '%security_invoker=%true%' OR v.reloptions::text LIKE '%security_invoker=on%', false)
  UNION ALL
 SELECT 'security definer function of a role that sees too much or without a search path', p.oid::regprocedure::text
   FROM pg_proc p
