@@ -6,12 +6,12 @@ acts as one user of the tenant, a platform operator as the platform role.
 
 import logging
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import orjson
 import pydantic
 import structlog
+from piccolo.table import Table
 from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 
@@ -48,7 +48,7 @@ _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
 ]
-# They print the database's errors whole, and with them the values of the row.
+# They print errors whole, and with them the values of a request.
 _TALKATIVE_LOGGERS = ("piccolo_api.crud.exceptions", "piccolo_admin.endpoints")
 _ODD_INPUT = (pydantic.ValidationError, ValueError, AttributeError, KeyError, TypeError, RecursionError)
 _LOGIN_PAUSE_SECONDS = 300
@@ -59,12 +59,14 @@ class AdminGate:
     """Lets the admin's files through, its login as the role that may check passwords, and
     everything else only with a session, in a transaction bound to its operator."""
 
-    def __init__(self, app: Any, engine: FastlaneEngine, directory: IdentityDirectory) -> None:
-        self._app: ASGIApp = app
+    def __init__(
+        self, app: ASGIApp, tables: Iterable[type[Table]], engine: FastlaneEngine, directory: IdentityDirectory
+    ) -> None:
+        self._app = app
         self._engine = engine
         self._directory = directory
         self._references = frozenset(
-            column._meta.name for config in app.table_configs for column in config.table_class._meta.foreign_key_columns
+            column._meta.name for table in tables for column in table._meta.foreign_key_columns
         )
         for name in _TALKATIVE_LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL)

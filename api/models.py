@@ -7,6 +7,7 @@ builds its models anew for every request.
 import uuid
 from datetime import UTC, datetime
 from enum import Enum
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from piccolo.columns import (
@@ -60,16 +61,19 @@ def writable_columns(table: type[Table]) -> list[Column]:
     return [column for column in table._meta.columns if column._meta.name not in server_columns(table)]
 
 
+@cache
 def create_body(table: type[Table]) -> type[BaseModel]:
     """The body of POST and PUT: what is required is required, the rest has its default."""
     return _model(table, f"{table.__name__}In", partial=False)
 
 
+@cache
 def patch_body(table: type[Table]) -> type[BaseModel]:
     """The body of PATCH: whatever is there is changed."""
     return _model(table, f"{table.__name__}Patch", partial=True)
 
 
+@cache
 def output_model(table: type[Table]) -> type[BaseModel]:
     """A row as it is answered; for the documentation, rows are not validated."""
     fields: dict[str, Any] = {

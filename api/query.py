@@ -181,7 +181,8 @@ def _complete_order(table: type[Table], query: ListQuery) -> None:
     """Newest first unless asked otherwise; the key breaks ties, so that pages are stable."""
     if not query.order_by:
         query.order_by = [(_column(table, "created_at", "__order"), False)]
-    if table._meta.primary_key not in [column for column, _ in query.order_by]:
+    # By name: `==` of two Piccolo columns is a clause, and true.
+    if table._meta.primary_key._meta.name not in [column._meta.name for column, _ in query.order_by]:
         query.order_by.append((table._meta.primary_key, True))
 
 

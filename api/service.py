@@ -22,13 +22,18 @@ HTML = "text/html; charset=utf-8"
 
 def service_routes(engine: FastlaneEngine, metrics: Metrics, openapi: dict[str, Any]) -> list[ControllerRouterHandler]:
     """Route handlers bound to this app's engine and metrics."""
-    return [front_page, healthz, problem_page, me, *_state_routes(engine, metrics), *_document_routes(openapi)]
+    return [front_page, favicon, healthz, problem_page, me, *_state_routes(engine, metrics), *_document_routes(openapi)]
 
 
 @get("/", media_type=HTML, sync_to_thread=False)
 def front_page() -> str:
     """What this is, and where the rest is."""
     return FRONT_PAGE
+
+
+@get("/favicon.ico", status_code=204, sync_to_thread=False)
+def favicon() -> None:
+    """There is none; a browser asks all the same, and would log an error."""
 
 
 @get("/healthz", sync_to_thread=False)

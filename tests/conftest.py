@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,11 +83,11 @@ def settings(database: TestDatabase, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def engine(settings: Settings) -> Iterator[FastlaneEngine]:
+def engine(settings: Settings) -> FastlaneEngine:
     """Piccolo's engine on the test's database, without a pool: what a script has."""
     engine = piccolo_conf.DB
     engine.databases = Databases(settings)
-    yield engine
+    return engine
 
 
 @pytest_asyncio.fixture

@@ -55,7 +55,7 @@ class Watch:
 
     def console(self, message: ConsoleMessage) -> None:
         source = message.location["url"]
-        if message.type == "error" and "401" not in message.text and source != f"{self.url}/favicon.ico":
+        if message.type == "error" and "401" not in message.text:
             self.errors.append(f"{message.text} {source}")
 
     def crash(self, error: object) -> None:

@@ -159,8 +159,12 @@ async def test_development_prepares_any_database(tmp_path: Path) -> None:
 
 
 async def ready(process: asyncio.subprocess.Process, port: int) -> None:
-    """Waits until /readyz says so, or the process has ended."""
+    """Waits until the process says that it serves, and /readyz does: somebody else's answer on
+    the same port a moment earlier is none."""
+    assert process.stdout is not None
     async with httpx.AsyncClient() as client, asyncio.timeout(60):
+        while b"serves on" not in (line := await process.stdout.readline()):
+            assert line, "the process ended"
         while True:
             assert process.returncode is None, await process.communicate()
             try:

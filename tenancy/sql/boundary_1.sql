@@ -180,14 +180,15 @@ ALTER TABLE users ADD CONSTRAINT users_role_check CHECK (role IN ('admin', 'clin
 ALTER TABLE users ADD CONSTRAINT users_tenant_id_id_key UNIQUE (tenant_id, id);
 CREATE INDEX users_tenant_id_created_at_id_idx ON users (tenant_id, created_at DESC, id);
 
-SELECT tenancy.isolate_table('tenants', 'SELECT, UPDATE (name)', tenant_key => 'id');
+-- A form sends every column back: all may be written, and triggers keep what is not the tenant's.
+SELECT tenancy.isolate_table('tenants', 'SELECT, UPDATE', tenant_key => 'id');
 SELECT tenancy.isolate_table('users');
 
 -- The token's subject decides who one is: only the command line and an accepted invitation
--- write it, never a tenant's request.
+-- write it, never a request of a tenant or of an operator.
 CREATE FUNCTION tenancy.keep_subject_1() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF current_user = 'fastlane_tenant' THEN
+    IF current_user = 'fastlane_tenant' OR nullif(current_setting('app.operator_id', true), '') IS NOT NULL THEN
         IF TG_OP = 'INSERT' THEN
             IF NEW.auth_id IS NOT NULL THEN
                 RAISE EXCEPTION USING ERRCODE = 'FL422', COLUMN = 'auth_id',
@@ -203,6 +204,17 @@ END
 $$;
 CREATE TRIGGER e_keep_subject BEFORE INSERT OR UPDATE ON users
     FOR EACH ROW EXECUTE FUNCTION tenancy.keep_subject_1();
+
+CREATE FUNCTION tenancy.keep_slug_1() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_user = 'fastlane_tenant' AND NEW.slug IS DISTINCT FROM OLD.slug THEN
+        RAISE EXCEPTION USING ERRCODE = 'FL422', COLUMN = 'slug', MESSAGE = 'the platform gives a tenant its slug';
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER e_keep_slug BEFORE UPDATE ON tenants
+    FOR EACH ROW EXECUTE FUNCTION tenancy.keep_slug_1();
 
 -- Identity -------------------------------------------------------------------
 

@@ -16,6 +16,6 @@ ALTER TABLE tenants DROP CONSTRAINT tenants_slug_check;
 -- No CASCADE: while another app's table is isolated, this migration does not go back.
 DROP FUNCTION tenancy.hand_over(regprocedure, regrole), tenancy.isolate_table(regclass, text, text, name),
     tenancy.release_table(regclass), tenancy.assign_tenant_1(), tenancy.stamp_created_1(),
-    tenancy.stamp_updated_1(), tenancy.keep_identity_1(), tenancy.keep_subject_1(),
+    tenancy.stamp_updated_1(), tenancy.keep_identity_1(), tenancy.keep_subject_1(), tenancy.keep_slug_1(),
     tenancy.identify_subject_1(text), tenancy.identify_session_1(text), tenancy.applied_migrations_1();
 DROP SCHEMA tenancy;
