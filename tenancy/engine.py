@@ -22,7 +22,7 @@ from tenancy.transaction import BoundTransaction
 
 MIGRATION_LOCK = 0x7A57_1A9E
 IDLE_CONNECTION_SECONDS = 120.0
-ACQUIRE_SECONDS = 5.0
+ACQUIRE_SECONDS = 10.0
 
 
 class DatabaseUnavailable(Exception):
