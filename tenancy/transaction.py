@@ -12,6 +12,7 @@ from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+import asyncpg
 from piccolo.engine.exceptions import TransactionError
 from piccolo.engine.postgres import PostgresTransaction
 
@@ -126,14 +127,17 @@ class BoundTransaction(PostgresTransaction):
         return False
 
     async def _finish(self, *, failed: bool) -> None:
-        trusted = False
+        answered = False
         try:
             async with asyncio.timeout(FINISH_SECONDS):
                 if not (self._committed or self._rolled_back):
                     await (self.rollback() if failed else self.commit())
-            trusted = not self.connection.is_in_transaction()
+            answered = True
+        except (asyncpg.PostgresError, TransactionAborted):
+            answered = True  # A COMMIT that was refused ends the transaction as well as any.
+            raise
         finally:
-            await self._release(trusted=trusted)
+            await self._release(trusted=answered and not self.connection.is_in_transaction())
 
     async def _release(self, *, trusted: bool) -> None:
         if not trusted:
