@@ -33,9 +33,9 @@ docs: $(VENV)/.installed
 
 # Needs `uv`; upgrades what pyproject.toml leaves open.
 lock:
-	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+	uv pip compile --quiet --universal --generate-hashes --no-header \
 		--python-version 3.11 --upgrade pyproject.toml -o requirements.lock
-	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+	uv pip compile --quiet --universal --generate-hashes --no-header \
 		--python-version 3.11 --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean:

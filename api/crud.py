@@ -49,7 +49,7 @@ class TenantCRUD(PiccoloCRUD):
         self.redirect_slashes = False
         self.default = _unknown_path
         for route in self.routes:
-            route.methods = None  # type: ignore[attr-defined]  # `_dispatch` answers 405.
+            route.methods = None  # type: ignore[attr-defined]  # `_authorize` answers 405.
 
     # -- Paths ---------------------------------------------------------------
 

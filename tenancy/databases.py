@@ -35,6 +35,6 @@ class Databases:
     def _embedded_url(self, *, of_owner: bool) -> str:
         if self.settings.is_production:
             raise LookupError("DATABASE_URL is not set, and production does not start an embedded database")
-        from tenancy import embedded  # noqa: PLC0415  # A development dependency: production may lack it.
+        from tenancy import embedded  # noqa: PLC0415  # Production has no use for it.
 
         return embedded.start(self.settings.data_dir).url(embedded.OWNER if of_owner else embedded.APP)
