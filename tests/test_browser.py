@@ -135,6 +135,8 @@ async def test_tenant_operator_creates_a_ruleset(
     async with logged_in(running.url, Role.admin) as page:
         await open_table(page, "rulesets")
         await page.get_by_role("link", name="Add Row").click()
+        # The defaults arrive after the form is drawn, and would overwrite what is typed before.
+        await expect(page.locator("input[name=created_at]")).not_to_have_value("")
         await page.fill("input[name=payer]", "Humana")
         await page.fill("input[name=procedure]", "72148")
         await page.screenshot(path=tmp_path / "ruleset.png", full_page=True)
