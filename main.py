@@ -71,18 +71,15 @@ def create_app(settings: Settings | None = None) -> Any:
         logging_config=None,
     )
     api = with_slash(TenantScopeMiddleware(litestar, engine, TokenVerifier.from_settings(settings), directory))
-    if settings.cors_origins:
-        api = CORSMiddleware(
-            api,
-            settings.cors_origins,
-            allow_methods=["*"],
-            allow_headers=["*"],
-            expose_headers=["Location", "Content-Range"],
-        )
     admin = AdminGate(
         built_when_used(lambda: admin_app(settings)), (crud.table for crud in endpoints), engine, directory
     )
     app: Any = Gateway([("/api", api), ("/admin", admin)], litestar, metrics)
+    if settings.cors_origins:  # Around the gateway, so that a browser can read a refusal too.
+        exposed = ["Location", "Content-Range", "X-Request-ID"]
+        app = CORSMiddleware(
+            app, settings.cors_origins, allow_methods=["*"], allow_headers=["*"], expose_headers=exposed
+        )
     return ProxyHeadersMiddleware(app, list(settings.trusted_proxies)) if settings.trusted_proxies else app
 
 
@@ -120,7 +117,11 @@ async def open_pool(engine: FastlaneEngine, settings: Settings) -> AsyncIterator
 def answer_exception(request: Any, error: Exception) -> Response[bytes]:
     """Every exception below Litestar becomes a problem; the status then rolls back."""
     if isinstance(error, HTTPException):
-        problem = not_found() if error.status_code == 404 else Problem(error.status_code, error.detail)
+        problem = (
+            not_found()
+            if error.status_code == 404
+            else Problem(error.status_code, error.detail, headers=error.headers or {})
+        )
     else:
         problem = from_exception(error)
     client = Client.of(request.scope)

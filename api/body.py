@@ -1,5 +1,6 @@
 """Reads a JSON object from a request, and compares what was sent with what is stored."""
 
+import re
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,25 +11,43 @@ from starlette.requests import Request
 from api.problems import FieldError, Problem, invalid
 
 MAX_DEPTH = 100
+_LONG_INTEGER = re.compile(rb"(?<![\d.eE+-])-?\d{19,4000}(?![\d.eE])")
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 
-async def read_object(request: Request) -> dict[str, Any]:
-    """The body as an object. Raises `Problem`: 415, 400 when it can't be parsed, else 422."""
+async def read_json(request: Request) -> Any:
+    """The body as a JSON value. Raises `Problem`: 415, or 400 when it can't be parsed."""
     media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media_type != "application/json" and not (
         media_type.startswith("application/") and media_type.endswith("+json")
     ):
         raise Problem(415, "Send application/json.", headers={"Accept-Post": "application/json"})
+    body = await request.body()
     try:
-        data = orjson.loads(await request.body())
+        data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Problem(400, f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from None
+    if _has_long_integer(body):
+        raise Problem(422, "The body holds an integer beyond 64 bits, which would be rounded; send it as a text.")
+    return data
+
+
+def require_object(data: Any) -> dict[str, Any]:
+    """The value as an object that can be stored. Raises `Problem` 422."""
     if not isinstance(data, dict):
         raise Problem(422, "The body must be a JSON object.")
     errors = list(_unstorable(data, ()))
     if errors:
         raise invalid(errors)
     return data
+
+
+def _has_long_integer(body: bytes) -> bool:
+    """The parser makes a float of an integer that fits into no 64 bits, and rounds it."""
+    if not _LONG_INTEGER.search(body):
+        return False
+    numbers = _LONG_INTEGER.findall(_STRING.sub(b"", body))
+    return any(not -(2**63) <= int(number) < 2**64 for number in numbers)
 
 
 def is_same(sent: Any, stored: Any) -> bool:

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.body import is_same, read_object
+from api.body import is_same, read_json, require_object
 from api.encoding import dump_json
 from api.models import create_body, field_errors, patch_body, server_columns
 from api.problems import FieldError, Problem, invalid, not_found
@@ -106,8 +106,8 @@ class TenantCRUD(PiccoloCRUD):
         limit = _bounded("limit", parameters.pop("limit", str(MAX_PAGE_SIZE)), 1, MAX_PAGE_SIZE)
         offset = _bounded("offset", parameters.pop("offset", "0"), 0, 10**12)
         search = parameters.pop("search", "")
-        if parameters or "\x00" in search:
-            raise Problem(400, "The parameters of ids are search, limit and offset.")
+        if parameters or "\x00" in search or len(request.query_params) < len(request.query_params.multi_items()):
+            raise Problem(400, "The parameters of ids are search, limit and offset, each at most once.")
         readable = self.table.select(self.table._meta.primary_key, self.table.get_readable())
         rows = await self.table.raw(
             f"SELECT * FROM ({readable}) AS item WHERE item.readable ILIKE {{}} "  # noqa: S608  # No value in it.
@@ -138,8 +138,8 @@ class TenantCRUD(PiccoloCRUD):
                 body |= {"page": query.page, "page_size": query.page_size, "total": total, "total_pages": pages}
             if query.range_header:
                 name = query.range_header_name or self._name
-                last = query.offset + max(len(rows) - 1, 0)
-                headers["Content-Range"] = f"{name} {query.offset}-{last}/{total}"
+                span = f"{query.offset}-{query.offset + len(rows) - 1}" if rows else "*"
+                headers["Content-Range"] = f"{name} {span}/{total}"
         return _answer(body, headers=headers)
 
     async def _read(self, request: Request, row_id: UUID) -> Response:
@@ -165,11 +165,12 @@ class TenantCRUD(PiccoloCRUD):
     # -- Writing -------------------------------------------------------------
 
     async def _create(self, request: Request) -> Response:
-        data = await read_object(request)
+        data = require_object(await read_json(request))
+        self._apply_rules(request, data, None, only_permission=True)
         identity = identity_of(request.scope)
         data = {name: value for name, value in data.items() if value is not None or name not in self._server_columns}
         given = {"tenant_id": str(identity.tenant_id), "created_by": str(identity.user_id)}
-        values = self._validated(self._create_body, data, given)
+        values = self._validated(data, given, partial=False)
         self._apply_rules(request, values, None)
         row = self.table(**self._stored(values))
         created = (await self.table.insert(row).returning(*self._columns))[0]
@@ -177,14 +178,15 @@ class TenantCRUD(PiccoloCRUD):
         return _answer(self._present(created), 201, headers)
 
     async def _write(self, request: Request, row_id: UUID, *, whole: bool) -> Response:
-        data = await read_object(request)
+        data = await read_json(request)
         key = self.table._meta.primary_key
         stored = await self.table.select(*self._columns).where(key == row_id).lock_rows("NO KEY UPDATE").first()
-        model = self._create_body if whole else self._patch_body
+        if isinstance(data, dict):
+            self._apply_rules(request, data, stored, only_permission=True)
         if stored is None:
-            self._apply_rules(request, data, {})
             raise not_found()
-        values = self._validated(model, data, orjson.loads(dump_json(self._present(dict(stored)))))
+        unchanged = orjson.loads(dump_json({name: stored[name] for name in self._server_columns}))
+        values = self._validated(require_object(data), unchanged, partial=not whole)
         self._apply_rules(request, values, stored)
         if not values:
             return _answer(self._present(stored))
@@ -202,7 +204,7 @@ class TenantCRUD(PiccoloCRUD):
             raise not_found()
         return Response(status_code=204)
 
-    def _validated(self, model: Any, data: Row, unchanged: Mapping[str, Any]) -> Row:
+    def _validated(self, data: Row, unchanged: Mapping[str, Any], *, partial: bool) -> Row:
         """The writable values of a body. Raises `Problem` 422 that names every field at fault."""
         errors = [
             FieldError((name,), "is set by the server and cannot be changed")
@@ -210,13 +212,13 @@ class TenantCRUD(PiccoloCRUD):
             if not is_same(data[name], unchanged.get(name))
         ]
         own = {name: value for name, value in data.items() if name not in self._server_columns}
+        model = self._patch_body if partial else self._create_body
         try:
             values = model.model_validate_json(dump_json(own))
         except ValidationError as error:
             raise invalid([*errors, *field_errors(error)]) from None
         if errors:
             raise invalid(errors)
-        partial = model is self._patch_body
         dumped: Row = {name: getattr(values, name) for name in (own if partial else type(values).model_fields)}
         self._refuse_nulls(dumped)
         return dumped
@@ -229,12 +231,17 @@ class TenantCRUD(PiccoloCRUD):
     def _is_nullable(self, name: str) -> bool:
         return bool(self.table._meta.get_column_by_name(name)._meta.null)
 
-    def _apply_rules(self, request: Request, values: Mapping[str, Any], stored: Row | None) -> None:
+    def _apply_rules(
+        self, request: Request, values: Mapping[str, Any], stored: Row | None, *, only_permission: bool = False
+    ) -> None:
+        """What the role may not is said first (403), what nobody may after the content is known."""
         role = identity_of(request.scope).role
         for rule in self.rules:
             try:
                 rule(Change(role=role, values=values, stored=stored))
             except RuleViolation as violation:
+                if only_permission:
+                    continue
                 raise invalid([FieldError((violation.field,), violation.message)]) from None
 
     # -- Both ways -----------------------------------------------------------

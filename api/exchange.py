@@ -116,10 +116,6 @@ class HeldResponse:
         """500 until the app has answered."""
         return next((m["status"] for m in self.messages if m["type"] == "http.response.start"), 500)
 
-    @property
-    def body(self) -> bytes:
-        return b"".join(m.get("body", b"") for m in self.messages if m["type"] == "http.response.body")
-
     async def release(self, send: Send) -> None:
         for message in self.messages:
             await send(message)

@@ -36,13 +36,14 @@ from pydantic import (
 )
 
 from api.problems import FieldError
+from api.times import in_range
 
 SERVER_COLUMNS = ("id", "tenant_id", "created_at", "updated_at")
 
 
 def _to_utc(value: datetime) -> datetime:
     try:
-        return value.astimezone(UTC)
+        return in_range(value.astimezone(UTC))
     except OverflowError:
         raise ValueError("is out of range") from None
 

@@ -41,10 +41,12 @@ from piccolo.columns.operators.comparison import (
 from piccolo.table import Table
 
 from api.problems import Problem
+from api.times import in_range
 
 DEFAULT_PAGE_SIZE = 20
 MAX_PAGE_SIZE = 1000
 MAX_PAGE = 1_000_000_000
+MAX_VALUES = 100
 
 OPERATORS: dict[str, type[ComparisonOperator]] = {
     "e": Equal,
@@ -95,6 +97,8 @@ def parse_query(table: type[Table], pairs: Iterable[tuple[str, str]]) -> ListQue
     for name, values in parameters.items():
         if any("\x00" in value for value in values):
             _refuse(name, "holds a NUL character")
+        if len(values) > MAX_VALUES:
+            _refuse(name, f"is given more than {MAX_VALUES} times")
         if name.startswith("__"):
             _read_option(table, query, name, values)
             continue
@@ -287,4 +291,4 @@ def parse_time(value: str) -> datetime:
         if len(text) > 10
         else datetime.combine(date.fromisoformat(text), datetime.min.time())
     )
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+    return in_range((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC))

@@ -96,7 +96,9 @@ async def create_tenant(slug: str, name: str) -> None:
     except asyncpg.UniqueViolationError:
         fail(f"a tenant {slug!r} exists already")
     except (asyncpg.CheckViolationError, asyncpg.StringDataRightTruncationError):
-        fail("a slug has up to 100 lower-case letters, digits and single dashes between them")
+        fail(
+            "a slug has up to 100 lower-case letters and digits with single dashes between, a name up to 255 characters"
+        )
     print(f"created tenant {slug}")
 
 
@@ -110,6 +112,8 @@ async def create_user(tenant: str, email: str, role: str, name: str = "", auth_i
     :param name: Full name.
     :param auth_id: The `sub` of the person's tokens at the identity provider.
     """
+    if "@" not in email or max(len(email), len(name), len(auth_id)) > 255:
+        fail("a user has an email, and email, name and auth_id have up to 255 characters each")
     if role not in set(Role):
         fail(f"a role is one of {', '.join(r.value for r in Role)}")
     try:

@@ -22,6 +22,7 @@ async def provision(owner: DatabaseURL, app: DatabaseURL) -> None:
         async with connection.transaction():
             await _create_or_update(connection, app)
             await _grant_memberships(connection, app.user)
+            await _refuse_temporary_tables(connection)
         await _verify(connection, app.user)
     except asyncpg.UndefinedObjectError as error:
         raise ProvisionError(f"run `piccolo migrations forwards all` first ({error})") from error
@@ -55,6 +56,14 @@ async def _grant_memberships(connection: Any, login: str) -> None:
     await connection.execute(statement)
 
 
+async def _refuse_temporary_tables(connection: Any) -> None:
+    """A temporary table outlives its transaction on a pooled connection. Where the owner of the
+    tables does not own the database, PostgreSQL warns and changes nothing."""
+    await connection.execute(
+        await connection.fetchval("SELECT format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database())")
+    )
+
+
 async def _verify(connection: Any, login: str) -> None:
     reasons = await login_role_faults(connection, login)
     if reasons:
@@ -66,10 +75,13 @@ async def login_role_faults(connection: Any, login: str) -> list[str]:
     role = await connection.fetchrow(
         """
         SELECT rolsuper, rolbypassrls, rolcreaterole, rolinherit,
-               EXISTS (SELECT FROM pg_class WHERE relowner = r.oid) AS owns
+               EXISTS (SELECT FROM pg_class WHERE relowner = r.oid) AS owns,
+               EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+                        WHERE m.member = r.oid AND g.rolname <> ALL ($2::text[])) AS becomes
           FROM pg_roles r WHERE rolname = $1
         """,
         login,
+        [acting.value for acting in DatabaseRole],
     )
     if role is None:
         return [f"the role {login} does not exist"]
@@ -79,5 +91,6 @@ async def login_role_faults(connection: Any, login: str) -> list[str]:
         "has CREATEROLE": role["rolcreaterole"],
         "inherits the rights of the roles that it may become": role["rolinherit"],
         "owns tables": role["owns"],
+        "is a member of other roles than the three acting ones": role["becomes"],
     }
     return [f"the role {login} {fault}" for fault, present in faults.items() if present]

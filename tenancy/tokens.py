@@ -136,7 +136,7 @@ class DevelopmentKeys:
 
 
 class TokenVerifier:
-    """Turns a token into its subject. Verified tokens are remembered until they expire."""
+    """Turns a token into its subject. Verified tokens are remembered for some minutes."""
 
     def __init__(self, keys: KeySource, issuer: str | None = None, audience: str | None = None) -> None:
         self._keys = keys
@@ -159,7 +159,8 @@ class TokenVerifier:
         claims = await self._verify(token)
         if len(self._verified) >= REMEMBERED_TOKENS:
             self._verified.clear()
-        self._verified[token] = (claims["sub"], float(claims["exp"]))
+        # Not for longer than a key may be: a key that is withdrawn takes its tokens along.
+        self._verified[token] = (claims["sub"], min(float(claims["exp"]), time.time() + KEYS_FRESH_SECONDS))
         return str(claims["sub"])
 
     async def _verify(self, token: str) -> dict[str, Any]:

@@ -25,6 +25,9 @@ FINISH_SECONDS = 5.0
 LOCK_TIMEOUT_MS = 5_000
 IDLE_TIMEOUT_MS = 30_000
 
+# Whatever role a session was left with, an unbound transaction has the login's.
+_BEGIN_AS_LOGIN = "BEGIN;SELECT set_config('role','none',true)"
+
 # Strong references: the event loop keeps only weak ones to tasks.
 _finishing: set[asyncio.Task[None]] = set()
 
@@ -35,7 +38,8 @@ class TransactionAborted(TransactionError):
 
 def _literal(value: str) -> str:
     """A text literal of which no byte is the client's: hexadecimal cannot end a string."""
-    return f"convert_from(decode('{value.replace(chr(0), '').encode().hex()}','hex'),'UTF8')"
+    hexadecimal = value.replace("\x00", "").encode().hex()
+    return f"convert_from(decode('{hexadecimal}','hex'),'UTF8')" if hexadecimal else "''"
 
 
 def begin_statement(scope: Scope, statement_timeout_ms: int) -> str:
@@ -52,13 +56,15 @@ def begin_statement(scope: Scope, statement_timeout_ms: int) -> str:
         "app.request_id": scope.request_id,
         "app.ip_address": scope.ip_address,
         "app.user_agent": scope.user_agent,
+        "search_path": "public, pg_temp",
         "statement_timeout": statement_timeout_ms,
         "lock_timeout": LOCK_TIMEOUT_MS,
         "idle_in_transaction_session_timeout": IDLE_TIMEOUT_MS,
         "role": scope.role.value,
     }
+    # What is not bound is emptied: nothing that a session was left with shines through.
     calls = ",".join(
-        f"set_config('{name}',{_literal(str(value))},true)" for name, value in bound.items() if value not in (None, "")
+        f"set_config('{name}',{_literal('' if value is None else str(value))},true)" for name, value in bound.items()
     )
     return f"BEGIN;SELECT {calls}"
 
@@ -94,8 +100,12 @@ class BoundTransaction(PostgresTransaction):
         return self
 
     async def begin(self) -> None:
-        statement = "BEGIN" if self.scope is None else begin_statement(self.scope, self.engine.statement_timeout_ms)
-        await self.connection.execute(statement)
+        if self.scope is not None:
+            await self.connection.execute(begin_statement(self.scope, self.engine.statement_timeout_ms))
+        elif self.engine.pool is not None:
+            await self.connection.execute(_BEGIN_AS_LOGIN)
+        else:
+            await self.connection.execute("BEGIN")
 
     async def commit(self) -> None:
         status = await self.connection.execute("COMMIT")

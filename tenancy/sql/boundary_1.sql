@@ -251,9 +251,10 @@ ALTER TABLE operators FORCE ROW LEVEL SECURITY;
 ALTER TABLE operator_sessions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE operator_sessions FORCE ROW LEVEL SECURITY;
 CREATE POLICY own_row ON operators TO fastlane_tenant
-    USING (id = (SELECT nullif(current_setting('app.operator_id', true), '')::integer));
+    USING (id = (SELECT nullif(current_setting('app.operator_id', true), '')::integer)
+           AND tenant_id = (SELECT nullif(current_setting('app.tenant_id', true), '')::uuid));
 CREATE POLICY own_row ON operator_sessions TO fastlane_tenant
-    USING (user_id = (SELECT nullif(current_setting('app.operator_id', true), '')::integer));
+    USING (user_id IN (SELECT id FROM operators));
 CREATE POLICY platform ON operators TO fastlane_platform USING (true);
 CREATE POLICY platform ON operator_sessions TO fastlane_platform USING (true);
 CREATE POLICY authn ON operators TO fastlane_authn USING (true);
@@ -264,7 +265,7 @@ CREATE POLICY identity ON operator_sessions FOR SELECT TO fastlane_identity USIN
 GRANT SELECT, UPDATE (password, last_login) ON operators TO fastlane_tenant;
 GRANT SELECT, UPDATE (expiry_date), DELETE ON operator_sessions TO fastlane_tenant;
 GRANT SELECT, INSERT, UPDATE, DELETE ON operators, operator_sessions TO fastlane_platform;
-GRANT SELECT, UPDATE (password, last_login) ON operators TO fastlane_authn;
+GRANT SELECT, UPDATE (last_login) ON operators TO fastlane_authn;
 GRANT SELECT, INSERT, DELETE ON operator_sessions TO fastlane_authn;
 GRANT SELECT ON operators, operator_sessions TO fastlane_identity;
 GRANT USAGE ON SEQUENCE operators_id_seq, operator_sessions_id_seq TO fastlane_platform;
