@@ -32,7 +32,7 @@ def document_fields(document: Any, prefix: str = "") -> Iterator[tuple[str, str,
             hint = get_args(hint)[0]  # noqa: PLW2901  # The same hint, unwrapped.
         meaning = ""
         if get_origin(hint) is Annotated:
-            hint, meaning = get_args(hint)[:2]  # noqa: PLW2901
+            hint, meaning = get_args(hint)[:2]  # noqa: PLW2901  # And again.
         yield prefix + name, _json_type(hint), name in document.__required_keys__, meaning
         if is_typeddict(hint):
             yield from document_fields(hint, f"{prefix}{name}.")
