@@ -13,14 +13,19 @@ from piccolo_api.crud.endpoints import OrderBy
 from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from api import idempotency
 from api.admin import AdminGate
 from api.crud import TenantCRUD
 from api.exchange import Client
 from api.gateway import Gateway, Metrics, with_slash
+from api.idempotency import IdempotencyKeys
 from api.logs import configure_logging
-from api.openapi import openapi_document
+from api.openapi.document import openapi_document
 from api.problems import Problem, from_exception, not_found
+from api.query import cursor
+from api.query.cursor import CursorSeal
 from api.scope import TenantScopeMiddleware
+from api.security_headers import SecurityHeaders
 from api.service import service_routes
 from audit.tables import AuditLog, Event
 from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task
@@ -29,17 +34,24 @@ from tenancy.databases import Databases
 from tenancy.engine import FastlaneEngine
 from tenancy.identity import IdentityDirectory
 from tenancy.operators import Operator, OperatorSession
+from tenancy.rate_limit import RateLimiter
 from tenancy.scoping import database
+from tenancy.secrets import derived_key
 from tenancy.settings import Settings
 from tenancy.tables import Tenant, User
 from tenancy.tokens import TokenVerifier
 
 VERSION = "0.1.0"
-MENU = {
+EXPOSED_HEADERS = (
+    *("Content-Disposition", "Content-Range", "ETag", "Idempotent-Replayed", "Link", "Location"),
+    *("Preference-Applied", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"),
+)
+TABLES = {
     "Prior authorization": (Case, CaseCode, Ingestion, Ruleset, Task),
     "Clinic": (Tenant, User),
     "Audit": (Event, AuditLog),
 }
+RULES = {Case: (decided_by_few, opens_as_pending)}
 
 
 def create_app(settings: Settings | None = None) -> Any:
@@ -49,20 +61,11 @@ def create_app(settings: Settings | None = None) -> Any:
     engine = database()
     metrics = Metrics()
     directory = IdentityDirectory(engine)
-    endpoints = [
-        TenantCRUD(Tenant),
-        TenantCRUD(User),
-        TenantCRUD(Ingestion),
-        TenantCRUD(Case, rules=[decided_by_few, opens_as_pending]),
-        TenantCRUD(CaseCode),
-        TenantCRUD(Task),
-        TenantCRUD(Ruleset),
-        TenantCRUD(Event),
-        TenantCRUD(AuditLog),
-    ]
+    seal = CursorSeal(derived_key(settings, cursor.PURPOSE))
+    endpoints = [TenantCRUD(table, seal, RULES.get(table, ())) for tables in TABLES.values() for table in tables]
     litestar = Litestar(
         route_handlers=[
-            *service_routes(engine, metrics, openapi_document(endpoints, VERSION)),
+            *service_routes(engine, metrics, openapi_document([crud.table for crud in endpoints], VERSION)),
             *(mount(f"/api/{crud.table._meta.tablename}", crud) for crud in endpoints),
         ],
         lifespan=[lambda _: open_pool(engine, settings)],
@@ -70,15 +73,26 @@ def create_app(settings: Settings | None = None) -> Any:
         openapi_config=None,
         logging_config=None,
     )
-    api = with_slash(TenantScopeMiddleware(litestar, engine, TokenVerifier.from_settings(settings), directory))
+    api = TenantScopeMiddleware(
+        litestar,
+        engine,
+        TokenVerifier.from_settings(settings),
+        directory,
+        IdempotencyKeys(derived_key(settings, idempotency.PURPOSE)),
+        RateLimiter.from_settings(engine, settings),
+    )
     admin = AdminGate(
         built_when_used(lambda: admin_app(settings)), (crud.table for crud in endpoints), engine, directory
     )
-    app: Any = Gateway([("/api", api), ("/admin", admin)], litestar, metrics)
+    app: Any = Gateway(
+        [("/api", with_slash(api)), ("/admin", admin)],
+        litestar,
+        metrics,
+        SecurityHeaders(is_production=settings.is_production),
+    )
     if settings.cors_origins:  # Around the gateway, so that a browser can read a refusal too.
-        exposed = ["Location", "Content-Range", "X-Request-ID"]
         app = CORSMiddleware(
-            app, settings.cors_origins, allow_methods=["*"], allow_headers=["*"], expose_headers=exposed
+            app, settings.cors_origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED_HEADERS
         )
     return ProxyHeadersMiddleware(app, list(settings.trusted_proxies)) if settings.trusted_proxies else app
 
@@ -134,7 +148,7 @@ def admin_app(settings: Settings) -> Any:
     return create_admin(
         [
             TableConfig(table, menu_group=group, order_by=[OrderBy(table.created_at, ascending=False)])
-            for group, tables in MENU.items()
+            for group, tables in TABLES.items()
             for table in tables
         ],
         auth_table=Operator,

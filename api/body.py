@@ -15,9 +15,14 @@ _LONG_INTEGER = re.compile(rb"(?<![\d.eE+-])-?\d{19,4000}(?![\d.eE])")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 
+def media_type_of(request: Request) -> str:
+    """What the body says it is, JSON unless it says otherwise."""
+    return request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+
+
 async def read_json(request: Request) -> Any:
     """The body as a JSON value. Raises `Problem`: 415, or 400 when it can't be parsed."""
-    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    media_type = media_type_of(request)
     if media_type != "application/json" and not (
         media_type.startswith("application/") and media_type.endswith("+json")
     ):

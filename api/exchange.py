@@ -5,7 +5,7 @@ https://asgi.readthedocs.io/en/latest/specs/www.html
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,9 +21,11 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 BODY_LIMIT = 1024 * 1024
+BULK_LIMIT = 16 * 1024 * 1024
 DRAIN_LIMIT = 64 * 1024 * 1024
 DRAIN_SECONDS = 5.0
 _KEY = "fastlane.client"
+_HEAD = "fastlane.head"
 
 
 class ClientGone(Exception):
@@ -56,20 +58,30 @@ class Client:
         return client
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int = BODY_LIMIT) -> bytes:
-    """The whole body. Raises `Problem` 413 over `limit` bytes, `ClientGone`."""
+async def read_body(scope: Scope, receive: Receive) -> bytes:
+    """The whole body. Raises `Problem` 413 when it is too large, `ClientGone`."""
     declared = Headers(scope=scope).get("content-length", "")
     chunks = bytearray()
     more = True
-    too_large = declared.isdigit() and int(declared) > limit
+    too_large = declared.isdigit() and int(declared) > BULK_LIMIT
+    limit = BULK_LIMIT
     while more and not too_large:
         chunk, more = await _receive_chunk(receive)
         chunks += chunk
+        limit = BULK_LIMIT if _is_bulk(scope, chunks) else BODY_LIMIT
         too_large = len(chunks) > limit
     if too_large:
         await _drain(receive, more)
         raise Problem(413, f"A body may have {limit} bytes.", headers={"Connection": "close"})
     return bytes(chunks)
+
+
+def _is_bulk(scope: Scope, start: bytearray) -> bool:
+    """Whether a body brings many rows: a JSON list, or CSV."""
+    if scope["method"] != "POST":
+        return False
+    media_type = Headers(scope=scope).get("content-type", "")
+    return media_type.lower().startswith("text/csv") or start[:64].lstrip()[:1] == b"["
 
 
 async def _receive_chunk(receive: Receive) -> tuple[bytes, bool]:
@@ -114,11 +126,38 @@ class HeldResponse:
     @property
     def status(self) -> int:
         """500 until the app has answered."""
-        return next((m["status"] for m in self.messages if m["type"] == "http.response.start"), 500)
+        return int(self._start().get("status", 500))
 
-    async def release(self, send: Send) -> None:
+    @property
+    def headers(self) -> Headers:
+        return Headers(raw=self._start().get("headers", []))
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message.get("body", b"") for message in self.messages)
+
+    def add_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        start = self._start()
+        start["headers"] = [*start.get("headers", []), *headers]
+
+    async def release(self, send: Send, *, more: bool = False) -> None:
+        """With `more`, the body goes on after what was held."""
         for message in self.messages:
-            await send(message)
+            await send({**message, "more_body": True} if more and message["type"] == "http.response.body" else message)
+
+    def _start(self) -> Message:
+        return next((m for m in self.messages if m["type"] == "http.response.start"), {})
+
+
+def as_get(scope: Scope) -> None:
+    """HEAD works wherever GET does: below the gateway it is one, whose body nobody sends."""
+    scope["method"] = "GET"
+    scope[_HEAD] = True
+
+
+def is_head(scope: Scope) -> bool:
+    """Whether the client asked for the headers only."""
+    return _HEAD in scope
 
 
 async def send_response(response: Response, scope: Scope, send: Send) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from api.exchange import ASGIApp, Client, ClientGone, Message, Receive, Scope, Send, send_response
+from api.exchange import ASGIApp, Client, ClientGone, Message, Receive, Scope, Send, as_get, send_response
 from api.problems import from_exception
+from api.security_headers import SecurityHeaders
 
 log = structlog.get_logger()
 
@@ -30,10 +31,17 @@ class Metrics:
 class Gateway:
     """Sends a request to the app whose prefix its path has, or to `fallback`."""
 
-    def __init__(self, prefixes: Sequence[tuple[str, ASGIApp]], fallback: ASGIApp, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        prefixes: Sequence[tuple[str, ASGIApp]],
+        fallback: ASGIApp,
+        metrics: Metrics,
+        security_headers: SecurityHeaders,
+    ) -> None:
         self._prefixes = prefixes
         self._fallback = fallback
         self._metrics = metrics
+        self._security_headers = security_headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -42,9 +50,8 @@ class Gateway:
         scope = dict(scope)
         client = Client.of(scope)
         method = scope["method"]
-        is_head = method == "HEAD"
-        if is_head:
-            scope["method"] = "GET"
+        if method == "HEAD":
+            as_get(scope)
         started = time.perf_counter()
         status = 0
 
@@ -53,8 +60,8 @@ class Gateway:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = [*message.get("headers", []), (b"x-request-id", client.request_id.encode())]
-                message = {**message, "headers": headers}
-            elif is_head:
+                message = {**message, "headers": self._security_headers.complete(client.path, headers)}
+            elif method == "HEAD":
                 message = {**message, "body": b""}
             await send(message)
 

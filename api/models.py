@@ -23,6 +23,7 @@ from piccolo.columns import (
     Timestamptz,
     Varchar,
 )
+from piccolo.constraints import Unique
 from piccolo.table import Table
 from pydantic import (
     AfterValidator,
@@ -60,6 +61,16 @@ def server_columns(table: type[Table]) -> frozenset[str]:
 def writable_columns(table: type[Table]) -> list[Column]:
     """The columns that a client may set."""
     return [column for column in table._meta.columns if column._meta.name not in server_columns(table)]
+
+
+def unique_key(table: type[Table]) -> list[str] | None:
+    """The columns of the table's unique key that a client may write, the tenant's among them."""
+    writable = {column._meta.name for column in writable_columns(table)} | {"tenant_id"}
+    for constraint in table._meta.constraints:
+        names: list[str] = constraint.get_column_names() if isinstance(constraint, Unique) else []  # type: ignore[no-untyped-call]
+        if names and set(names) <= writable:
+            return names
+    return None
 
 
 @cache

@@ -68,6 +68,7 @@ _ADVICE = {
     404: "Nothing is there that this user can see. A row of another tenant looks the same.",
     405: "The Allow header lists the methods that are possible on this path.",
     409: "A unique value is taken, or the row is in a state that forbids this. Read it again.",
+    412: "Read the row again, and apply the change to what is there; or send no If-Match to overwrite.",
     413: "Send a smaller body.",
     415: "Send the body as application/json.",
     422: "The body was understood, but its content is not valid. The errors name each field.",

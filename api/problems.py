@@ -33,6 +33,7 @@ TITLES: dict[int, tuple[str, str]] = {
     404: ("not-found", "Not found"),
     405: ("method-not-allowed", "The method is not allowed here"),
     409: ("conflict", "The request conflicts with what is stored"),
+    412: ("precondition-failed", "The row has changed"),
     413: ("content-too-large", "The body is too large"),
     415: ("unsupported-media-type", "The body's media type is not supported"),
     422: ("invalid-content", "The content is not valid"),
@@ -135,6 +136,8 @@ def _from_postgres(error: asyncpg.PostgresError) -> Problem:
         return Problem(409, "Other rows refer to this one.")
     if state == "23505":
         return Problem(409, "A row with these values exists already.", fields)
+    if state == "21000":
+        return Problem(422, "Two rows of the list have the same unique key.")
     if state[:2] in ("22", "23"):
         return invalid(fields)
     if state == "42501":

@@ -10,13 +10,19 @@ from typing import Any
 
 from starlette.datastructures import Headers
 
-from api.exchange import ASGIApp, Client, HeldResponse, Receive, Scope, Send, read_body, replay
+from api.answers import NextPart, next_part_of
+from api.exchange import ASGIApp, Client, HeldResponse, Receive, Scope, Send, is_head, read_body, replay, send_response
+from api.idempotency import IdempotencyKeys, key_of
 from api.problems import Problem
+from api.rate_limit import headers as rate_limit_headers
+from api.rate_limit import refuse
 from tenancy.context import DatabaseRole
 from tenancy.context import Scope as TenantScope
 from tenancy.engine import FastlaneEngine
 from tenancy.identity import Identity, IdentityDirectory
+from tenancy.rate_limit import Allowance, RateLimiter
 from tenancy.tokens import TokenVerifier
+from tenancy.transaction import BoundTransaction
 
 _KEY = "fastlane.identity"
 
@@ -27,32 +33,93 @@ class TenantScopeMiddleware:
     Raises `Problem`, `InvalidToken` and the database's errors; the gateway answers them.
     """
 
-    def __init__(
-        self, app: ASGIApp, engine: FastlaneEngine, verifier: TokenVerifier, directory: IdentityDirectory
+    def __init__(  # noqa: PLR0913, PLR0917  # What a request needs before anything else is reached.
+        self,
+        app: ASGIApp,
+        engine: FastlaneEngine,
+        verifier: TokenVerifier,
+        directory: IdentityDirectory,
+        idempotency: IdempotencyKeys,
+        limiter: RateLimiter | None = None,
     ) -> None:
         self._app = app
         self._engine = engine
         self._verifier = verifier
         self._directory = directory
+        self._idempotency = idempotency
+        self._limiter = limiter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         subject = await self._verifier.subject(bearer_token(Headers(scope=scope)))
         body = await read_body(scope, receive)
+        identity = await self._identify(subject)
+        allowance = await self._take(identity)
+        scope[_KEY] = identity
+        client = Client.of(scope)
+        held = HeldResponse()
+        async with self._engine.transaction(scope=_bind(identity, client)) as transaction:
+            await self._answer(scope, body, identity, transaction, held)
+            if held.status >= 400:
+                await transaction.rollback()
+        if client.path.startswith("/api/users/") and scope["method"] != "GET":
+            self._directory.forget()
+        if allowance is not None:
+            held.add_headers(rate_limit_headers(allowance))
+        next_part = None if is_head(scope) else next_part_of(scope)
+        await held.release(send, more=next_part is not None)
+        if next_part is not None:
+            await self._continue(subject, client, next_part, send)
+
+    async def _identify(self, subject: str) -> Identity:
         identity = await self._directory.of_subject(subject)
         if identity is None:
             raise Problem(403, "This person is not a user of any tenant.")
         if not identity.is_active:
             raise Problem(403, "This user is deactivated.")
-        scope[_KEY] = identity
-        client = Client.of(scope)
-        held = HeldResponse()
-        async with self._engine.transaction(scope=_bind(identity, client)) as transaction:
+        return identity
+
+    async def _take(self, identity: Identity) -> Allowance | None:
+        """Counts the request. Raises `Problem` 429."""
+        if self._limiter is None:
+            return None
+        allowance = await self._limiter.take(identity.user_id, identity.tenant_id)
+        if not allowance.is_granted:
+            raise refuse(allowance)
+        return allowance
+
+    async def _answer(
+        self, scope: Scope, body: bytes, identity: Identity, transaction: BoundTransaction, held: HeldResponse
+    ) -> None:
+        """What the app says; under an Idempotency-Key, what it said the first time."""
+        headers = Headers(scope=scope)
+        key = key_of(headers) if scope["method"] == "POST" else None
+        if key is None:
             await self._app(scope, replay(body), held.hold)
-            if held.status >= 400:
-                await transaction.rollback()
-        if client.path.startswith("/api/users/") and scope["method"] != "GET":
-            self._directory.forget()
-        await held.release(send)
+            return
+        fingerprint = self._idempotency.fingerprint(
+            "POST", Client.of(scope).path, scope.get("query_string", b""), headers.get("content-type", ""), body
+        )
+        found = await self._idempotency.find(transaction.connection, identity, key, fingerprint)
+        if found is not None:
+            await send_response(found.response(), scope, held.hold)
+            return
+        await self._app(scope, replay(body), held.hold)
+        if held.status < 400:
+            await self._idempotency.store(
+                transaction.connection, identity, key, fingerprint, held.status, held.headers, held.body
+            )
+
+    async def _continue(self, subject: str, client: Client, next_part: NextPart, send: Send) -> None:
+        """The rest of a stream: for each part the user is looked up and bound again, and
+        nothing is held while the client reads it."""
+        part: bytes | None = b""
+        while part is not None:
+            identity = await self._identify(subject)
+            async with self._engine.transaction(scope=_bind(identity, client)):
+                part = await next_part()
+            if part:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def identity_of(scope: Mapping[str, Any]) -> Identity:

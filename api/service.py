@@ -17,7 +17,7 @@ from tenancy.permissions import permissions_of
 from tenancy.readiness import why_not_ready
 from tenancy.tables import Tenant, User
 
-HTML = "text/html; charset=utf-8"
+HTML = "text/html"
 
 
 def service_routes(engine: FastlaneEngine, metrics: Metrics, openapi: dict[str, Any]) -> list[ControllerRouterHandler]:

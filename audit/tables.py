@@ -22,6 +22,8 @@ class Action(str, Enum):
 class Event(TenantTable, tablename="events", help_text="Something that happened, told by the database."):
     """Written by triggers only, e.g. `case_created` and `case_status_changed`."""
 
+    relation_names: ClassVar[dict[str, tuple[str, str]]] = {"user_id": ("user", "created_events")}
+
     id = UUID(primary_key=True)
     tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)
     user_id = ForeignKey(User, null=True, default=None, on_delete=OnDelete.set_null)

@@ -92,7 +92,10 @@ class Case(TenantTable, tablename="cases", help_text="A request for prior author
     """One request to one payer. Holds a keyed hash of the member's identifier, never the identifier."""
 
     server_columns: ClassVar[tuple[str, ...]] = ("created_by",)
+    relation_names: ClassVar[dict[str, tuple[str, str]]] = {"created_by": ("creator", "created_cases")}
+    search_function: ClassVar[str] = "cases.search_cases_1"
     triggers: ClassVar[dict[str, str]] = {
+        "cases.d_stamp_updated": "cases.stamp_updated_1 BEFORE INSERT UPDATE",
         "cases.e_guard_case": "cases.guard_case_1 BEFORE INSERT UPDATE",
         "cases.y_tell_created": "cases.tell_events_1 AFTER INSERT",
         "cases.y_tell_status_changed": "cases.tell_events_1 AFTER UPDATE OF WHEN",
@@ -122,6 +125,7 @@ class Case(TenantTable, tablename="cases", help_text="A request for prior author
 class CaseCode(TenantTable, tablename="case_codes", help_text="A CPT or HCPCS code of a case."):
     """A procedure that the case asks for; its tenant follows from the case."""
 
+    relation_names: ClassVar[dict[str, tuple[str, str]]] = {"case_id": ("case", "codes")}
     triggers: ClassVar[dict[str, str]] = {"case_codes.a_follow_case": "cases.follow_case_1 BEFORE INSERT"}
 
     id = UUID(primary_key=True)
@@ -141,7 +145,12 @@ class CaseCode(TenantTable, tablename="case_codes", help_text="A CPT or HCPCS co
 class Task(TenantTable, tablename="tasks", help_text="An action item of a case."):
     """Something a person must do for a case; its tenant follows from the case."""
 
-    triggers: ClassVar[dict[str, str]] = {"tasks.a_follow_case": "cases.follow_case_1 BEFORE INSERT"}
+    relation_names: ClassVar[dict[str, tuple[str, str]]] = {"assigned_to": ("assignee", "assigned_tasks")}
+    search_function: ClassVar[str] = "cases.search_tasks_1"
+    triggers: ClassVar[dict[str, str]] = {
+        "tasks.a_follow_case": "cases.follow_case_1 BEFORE INSERT",
+        "tasks.d_stamp_updated": "cases.stamp_updated_1 BEFORE INSERT UPDATE",
+    }
 
     id = UUID(primary_key=True)
     tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)
@@ -163,6 +172,10 @@ class Task(TenantTable, tablename="tasks", help_text="An action item of a case."
 
 class Ruleset(TenantTable, tablename="rulesets", help_text="What a payer wants for a procedure."):
     """Rules of one payer for one procedure."""
+
+    search_function: ClassVar[str] = "cases.search_rulesets_1"
+
+    triggers: ClassVar[dict[str, str]] = {"rulesets.d_stamp_updated": "cases.stamp_updated_1 BEFORE INSERT UPDATE"}
 
     id = UUID(primary_key=True)
     tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)

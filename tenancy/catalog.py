@@ -28,7 +28,7 @@ class Finding:
 
 
 def tenant_tables() -> list[type[Table]]:
-    """Every registered table but those tagged `platform`."""
+    """Every table whose rows belong to tenants, isolated by the database: all but those tagged `platform`."""
     registry = Finder().get_app_registry()
     return [
         table
@@ -36,6 +36,11 @@ def tenant_tables() -> list[type[Table]]:
         for table in config.table_classes
         if "platform" not in table._meta.tags
     ]
+
+
+def served_tables() -> list[type[Table]]:
+    """The tenant tables that people read and write, under permissions and a trail: all but those tagged `internal`."""
+    return [table for table in tenant_tables() if not _is_internal(table)]
 
 
 async def find_isolation_faults(connection: Any) -> list[Finding]:
@@ -48,6 +53,11 @@ async def find_isolation_faults(connection: Any) -> list[Finding]:
     return [Finding(row["rule"], row["object"]) for row in rows]
 
 
+def _is_internal(table: type[Table]) -> bool:
+    """Whether the service alone uses the table: isolated like every other, but neither served nor audited."""
+    return "internal" in table._meta.tags
+
+
 def _describe(column: ForeignKey[Any]) -> str:
     target = column._foreign_key_meta.resolved_references._meta.tablename
     return f"{column._meta.table._meta.tablename}.{column._meta.db_column_name}>{target}"
@@ -57,12 +67,13 @@ def _triggers(table: type[Table]) -> list[str]:
     """What `isolate_table` and `track_table` attach, and what the table says it has besides."""
     name = table._meta.tablename
     columns = {column._meta.name for column in table._meta.columns}
+    is_audited = name != _TRAIL and not _is_internal(table)
     functions = {
         "b_stamp_created": "tenancy.stamp_created_1 BEFORE INSERT",
         "c_keep_identity": "tenancy.keep_identity_1 BEFORE UPDATE",
         **({"a_assign_tenant": "tenancy.assign_tenant_1 BEFORE INSERT"} if "tenant_id" in columns else {}),
         **({"d_stamp_updated": "tenancy.stamp_updated_1 BEFORE INSERT UPDATE"} if "updated_at" in columns else {}),
-        **({"z_audit": "audit.record_change_1 AFTER INSERT UPDATE DELETE"} if name != _TRAIL else {}),
+        **({"z_audit": "audit.record_change_2 AFTER INSERT UPDATE DELETE"} if is_audited else {}),
     }
     own: dict[str, str] = getattr(table, "triggers", {})
     described = {f"{name}.{trigger}": function for trigger, function in functions.items()} | own

@@ -47,6 +47,11 @@ class Forbidden(Exception):
     """The role may not do this; the message says what it may not."""
 
 
+def allowed_to_any(table: str) -> frozenset[Operation]:
+    """What at least one role may do with a table."""
+    return frozenset().union(*(PERMISSIONS.get((table, role), frozenset()) for role in Role))
+
+
 def is_allowed(role: Role, table: str, operation: Operation) -> bool:
     """Unknown tables allow nothing."""
     return operation in PERMISSIONS.get((table, role), frozenset())

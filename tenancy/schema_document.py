@@ -199,6 +199,12 @@ def _column_rows(table: type[Table], facts: Facts) -> Iterator[tuple[str, ...]]:
             _code(_without_casts(default)) if default else "",
             _meaning(column, targets.get(fact.name)),
         )
+        del catalog[fact.name]
+    # What Piccolo has no type for, only the database has.
+    for fact in catalog.values():
+        default = "generated" if fact.more["generated"] else fact.more["default"] or ""
+        nullable = "yes" if fact.more["nullable"] else ""
+        yield _code(fact.name), _short_type(fact.definition), nullable, default, fact.more["comment"] or ""
 
 
 def _meaning(column: Column, target: str | None) -> str:

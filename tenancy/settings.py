@@ -35,8 +35,10 @@ class Settings(BaseSettings):
     auth_audience: str | None = None
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    rate_limit: int | None = Field(None, ge=1, le=1_000_000)
+    tenant_rate_limit: int | None = Field(None, ge=1, le=10_000_000)
 
-    demo_password: SecretStr | None = None
+    demo_password: SecretStr | None = Field(None, min_length=6)
     seed: bool = True
 
     @field_validator("cors_origins", "trusted_proxies", mode="before")

@@ -24,7 +24,12 @@ from tests import cluster
 from tests.clinics import Clinic, create_clinic
 from tests.cluster import TestDatabase
 
-PARTS = {"chromium": ("chromium", "chromium-browser", "google-chrome"), "pgbouncer": ("pgbouncer",)}
+PARTS = {
+    "chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "node": ("node",),
+    "npm": ("npm",),
+    "pgbouncer": ("pgbouncer",),
+}
 _directory: Path | None = None
 
 

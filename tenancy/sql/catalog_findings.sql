@@ -85,13 +85,15 @@ SELECT 'no index leads with the tenant', relname FROM tenant_table t
          WHERE i.indrelid = t.oid AND i.indisvalid AND a.attname = t.tenant_key)
  UNION ALL
 SELECT 'role is too powerful', rolname FROM pg_roles
- WHERE rolname IN ('fastlane_tenant', 'fastlane_platform', 'fastlane_authn', 'fastlane_identity', 'fastlane_auditor')
+ WHERE rolname IN ('fastlane_tenant', 'fastlane_platform', 'fastlane_authn', 'fastlane_identity', 'fastlane_auditor',
+                   'fastlane_search')
    AND (rolsuper OR rolbypassrls OR rolcanlogin OR rolcreaterole OR rolcreatedb OR rolreplication)
  UNION ALL
 SELECT 'role owns a table', format('%s owns %s', c.relowner::regrole, c.relname) FROM pg_class c
  WHERE c.relkind IN ('r', 'p') AND c.relowner::regrole::text LIKE 'fastlane\_%'
    AND c.relowner::regrole::text IN (
-        'fastlane_tenant', 'fastlane_platform', 'fastlane_authn', 'fastlane_identity', 'fastlane_auditor')
+        'fastlane_tenant', 'fastlane_platform', 'fastlane_authn', 'fastlane_identity', 'fastlane_auditor',
+        'fastlane_search')
  UNION ALL
 SELECT 'the tenant role may truncate', relname FROM tenant_table
  WHERE has_table_privilege('fastlane_tenant', oid, 'TRUNCATE')
@@ -122,6 +124,6 @@ SELECT 'view reads as its owner', v.relname FROM pg_class v
 SELECT 'security definer function of a role that sees too much or without a search path', p.oid::regprocedure::text
   FROM pg_proc p
  WHERE p.prosecdef AND p.pronamespace::regnamespace::text IN ('tenancy', 'audit', 'cases', 'public')
-   AND (p.proowner::regrole::text NOT IN ('fastlane_identity', 'fastlane_auditor')
+   AND (p.proowner::regrole::text NOT IN ('fastlane_identity', 'fastlane_auditor', 'fastlane_search')
         OR NOT coalesce(p.proconfig::text LIKE '%search_path=%', false))
  ORDER BY 1, 2

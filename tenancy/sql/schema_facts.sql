@@ -5,7 +5,9 @@ WITH wanted AS (
 )
 SELECT w.relname::text AS table_name, 'column' AS kind, a.attname::text AS name,
        format_type(a.atttypid, a.atttypmod) AS definition,
-       jsonb_build_object('nullable', NOT a.attnotnull, 'default', pg_get_expr(d.adbin, d.adrelid)) AS more
+       jsonb_build_object('nullable', NOT a.attnotnull, 'generated', a.attgenerated <> '',
+                          'default', pg_get_expr(d.adbin, d.adrelid),
+                          'comment', col_description(a.attrelid, a.attnum)) AS more
   FROM wanted w
   JOIN pg_attribute a ON a.attrelid = w.oid AND a.attnum > 0 AND NOT a.attisdropped
   LEFT JOIN pg_attrdef d ON d.adrelid = w.oid AND d.adnum = a.attnum

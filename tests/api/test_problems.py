@@ -18,14 +18,15 @@ LIMIT = 1024 * 1024
 
 
 async def test_one_of_each_status(admin: httpx.AsyncClient, client: httpx.AsyncClient, north: Clinic) -> None:
-    """401, 403, 404, 405, 400, 409, 413, 415 and 422 have the one shape, and each its own type."""
+    """401, 403, 404, 405, 400, 409, 412, 413, 415 and 422 have the one shape, and each its own type."""
     case = f"/api/cases/{north.rows['cases']}/"
     answers = {
         400: await admin.get("/api/cases/?nothing=1"),
         401: await client.get("/api/cases/"),
         403: await admin.delete(f"/api/audit_logs/{north.rows['audit_logs']}/"),
         404: await admin.get("/api/nothing/"),
-        405: await admin.delete("/api/cases/"),
+        405: await admin.put("/api/cases/"),
+        412: await admin.patch(case, json={}, headers={"If-Match": '"other"'}),
         409: await admin.patch(f"/api/users/{north.rows['users']}/", json={"email": "admin@north.com"}),
         413: await admin.patch(case, content=b" " * (LIMIT + 1), headers={"Content-Type": "application/json"}),
         415: await admin.patch(case, content=b"x", headers={"Content-Type": "text/plain"}),
@@ -49,7 +50,7 @@ async def test_methods_that_are_not_there(admin: httpx.AsyncClient, north: Clini
     """A method that a path does not know is a 405 with Allow, whatever the table allows."""
     for table in TABLES:
         rows, row = f"/api/{table}/", f"/api/{table}/{north.rows[table]}/"
-        for method, path in (("PUT", rows), ("DELETE", rows), ("POST", row), ("TRACE", row)):
+        for method, path in (("PUT", rows), ("POST", row), ("TRACE", row)):
             answer = await admin.request(method, path, content=b"")
             assert_problem(answer, 405)
             assert "GET" in answer.headers["allow"]

@@ -81,7 +81,7 @@ async def test_405_names_what_is_allowed(client: httpx.AsyncClient, clinics: Cli
     for method, path in (
         ("POST", "/healthz"),
         ("POST", "/api/me/"),
-        ("PATCH", "/api/cases/"),
+        ("PUT", "/api/cases/"),
         ("POST", "/api/cases/ids/"),
     ):
         answer = await client.request(method, path, headers=clinics[0].headers())

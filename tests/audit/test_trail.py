@@ -69,9 +69,9 @@ def as_json(row: asyncpg.Record | None) -> dict[str, Any]:
 
 
 async def document_of(superuser: asyncpg.Connection, table: str, row_id: str) -> dict[str, Any]:
-    """A whole row as the trail would write it."""
+    """A whole row as the trail would write it: without what the database computes from the other columns."""
     await superuser.execute("SET timezone = 'UTC'")
-    query = f"SELECT to_jsonb(t)::text AS document FROM {table} t WHERE id = $1"
+    query = f"SELECT (to_jsonb(t) - 'search')::text AS document FROM {table} t WHERE id = $1"
     return as_json(await superuser.fetchrow(query, UUID(row_id)))
 
 

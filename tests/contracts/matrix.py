@@ -11,7 +11,7 @@ import httpx
 from piccolo import columns
 from piccolo.columns import Column, ForeignKey
 
-from tenancy.catalog import tenant_tables
+from tenancy.catalog import served_tables
 from tenancy.permissions import PERMISSIONS, Operation, is_allowed
 from tenancy.tables import Role
 from tests.clinics import TABLES, Clinic
@@ -48,10 +48,13 @@ ROW_CALLS = (
     Call("PATCH", None, Operation.update),
     Call("DELETE", None, Operation.delete, 204),
 )
-CALLS = COLLECTION_CALLS + ROW_CALLS
+BULK_PATCH = Call("PATCH", "?id={row}", Operation.update)
+# After the row's own DELETE: what is gone is no failure to a filter that finds nothing.
+BULK_DELETE = Call("DELETE", "?id={row}", Operation.delete, 204)
+CALLS = (*COLLECTION_CALLS, BULK_PATCH, *ROW_CALLS, BULK_DELETE)
 WRITES = tuple(call for call in CALLS if call.method in ("POST", "PUT", "PATCH"))
 CELLS = list(PERMISSIONS)
-REGISTERED = {table._meta.tablename: table for table in tenant_tables()}
+REGISTERED = {table._meta.tablename: table for table in served_tables()}
 
 
 def name_of(value: object) -> str:
@@ -84,7 +87,7 @@ class Pair:
         self, call: Call, table: str, row: UUID, headers: dict[str, str], body: Body = None
     ) -> httpx.Response:
         """Makes the call on a row, or on the table."""
-        path = f"/api/{table}/" + (f"{row}/" if call.path is None else call.path)
+        path = f"/api/{table}/" + (f"{row}/" if call.path is None else call.path.format(row=row))
         if isinstance(body, bytes):
             return await self.client.request(call.method, path, headers=headers, content=body)
         return await self.client.request(call.method, path, headers=headers, json=body)

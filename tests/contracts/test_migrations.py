@@ -28,6 +28,7 @@ from tests.drift import find_drift
 ROOT = Path(__file__).parents[2]
 MIGRATIONS = sorted(path for path in ROOT.glob("*/piccolo_migrations/*.py") if path.name != "__init__.py")
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
+BEFORE_SEARCH = (("audit", "2026-11-22T20:01:00:000000"), ("cases", "2026-11-22T20:02:00:000000"))
 WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = $1"
 
 LEFT_OVER = """
@@ -83,6 +84,35 @@ async def test_forwards_twice_changes_nothing(database: TestDatabase, engine: Fa
     with engine.as_owner():
         assert (await run_forwards("all")).success
     assert cluster.dump_schema(database) == before
+
+
+async def test_search_comes_to_an_existing_database(
+    empty: TestDatabase, database: TestDatabase, tmp_path: Path
+) -> None:
+    """Where cases existed before the trail left the search column out, the schema ends as in a fresh database.
+
+    Backwards both steps leave what was there, and an extension that somebody else made.
+    """
+    steps = {"cases": "2026-11-22T22:06:00:000000", "audit": "2026-11-22T22:05:00:000000"}
+    engine = piccolo_conf.DB
+    engine.databases = Databases(empty.settings(tmp_path))
+    with engine.as_owner():
+        for app, last in (("tenancy", "all"), *BEFORE_SEARCH):
+            assert (await run_forwards(app, last)).success
+        before = cluster.dump_schema(empty)
+        assert (await run_forwards("all")).success
+        assert cluster.dump_schema(empty) == cluster.dump_schema(database)
+        for app, first in steps.items():
+            assert (await run_backwards(app, first, auto_agree=True)).success
+        assert cluster.dump_schema(empty) == before
+        connection = await asyncpg.connect(empty.superuser)
+        await connection.execute("CREATE EXTENSION btree_gin")
+        before = cluster.dump_schema(empty)
+        assert (await run_forwards("all")).success
+        for app, first in steps.items():
+            assert (await run_backwards(app, first, auto_agree=True)).success
+        assert cluster.dump_schema(empty) == before
+    await connection.close()
 
 
 async def start_runner(database: TestDatabase, data_dir: Path) -> Process:

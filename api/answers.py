@@ -1,0 +1,63 @@
+"""The successes of the CRUD protocol: JSON with its tag, pages with their links, CSV in parts."""
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.encoding import dump_json
+from api.etags import etag_of, is_unmodified
+
+NextPart = Callable[[], Awaitable[bytes | None]]
+_NEXT_PART = "fastlane.next_part"
+
+
+def json_answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """`body` is sent as it is when it is bytes."""
+    content = body if isinstance(body, bytes) else dump_json(body)
+    return Response(content, status, dict(headers or {}), media_type="application/json")
+
+
+def row_answer(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A row as it is stored, with its tag."""
+    return json_answer(body, status, {"ETag": etag_of(body), **(headers or {})})
+
+
+def tagged_answer(request: Request, body: bytes, etag: str, headers: Mapping[str, str] | None = None) -> Response:
+    """What was read; 304 and no body when the client has it already."""
+    all_headers = {"ETag": etag, **(headers or {})}
+    if is_unmodified(request.headers, etag):
+        return Response(status_code=304, headers=all_headers)
+    return json_answer(body, 200, all_headers)
+
+
+def rows_body(rows: list[bytes], more: Mapping[str, Any] | None = None) -> bytes:
+    """`{"rows": [...]}` of rows that are JSON already, and whatever else a page says."""
+    rest = dump_json(more)[1:] if more else b"}"
+    return b'{"rows":[' + b",".join(rows) + b"]" + (b"," if more else b"") + rest
+
+
+def link_header(path: str, pairs: list[tuple[str, str]], relations: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """RFC 8288. Each relation is the same list with one parameter set otherwise."""
+    links = []
+    for relation, (name, value) in relations.items():
+        query = urlencode([*(pair for pair in pairs if pair[0] != name), (name, value)])
+        links.append(f'<{path}?{query}>; rel="{relation}"')
+    return {"Link": ", ".join(links)} if links else {}
+
+
+def stream(scope: MutableMapping[str, Any], first: bytes, next_part: NextPart, headers: Mapping[str, str]) -> Response:
+    """An answer whose further parts are fetched one by one, each in a transaction of its own,
+    while the client reads. None ends it."""
+    response = Response(first, 200, dict(headers))
+    del response.headers["content-length"]
+    scope[_NEXT_PART] = next_part
+    return response
+
+
+def next_part_of(scope: Mapping[str, Any]) -> NextPart | None:
+    """What `stream` has left for after the commit."""
+    found: NextPart | None = scope.get(_NEXT_PART)
+    return found

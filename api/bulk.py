@@ -1,0 +1,153 @@
+"""Writes of many rows: all or none, in one statement.
+
+A list or a CSV is inserted; a filtered collection is changed or deleted, up to a limit that
+the client may set; `Prefer: resolution=merge-duplicates` turns an insert into an upsert.
+"""
+
+import re
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api import statements
+from api.answers import json_answer, row_answer, rows_body
+from api.body import media_type_of, read_json, require_object
+from api.encoding import load_stored
+from api.etags import wants_match
+from api.models import unique_key
+from api.problems import FieldError, Problem, invalid
+from api.query.parse import AFFECTED_OPTIONS, ListQuery, parse_query
+from api.query.shape import plain
+from api.scope import identity_of
+from api.statements import fetch
+from api.tabular import read_csv
+from api.validation import Row, at_index
+from api.writing import Writer
+from tenancy.permissions import Operation, require
+
+MAX_ROWS = 1000
+_MERGE = re.compile(r"(?:^|[,;])\s*resolution\s*=\s*\"?merge-duplicates\"?\s*(?:[,;]|$)", re.IGNORECASE)
+_APPLIED = {"Preference-Applied": "resolution=merge-duplicates"}
+
+
+class BulkWriter:
+    """Writes many rows of one table for whoever the request was bound to."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._table = writer.table
+        self._unique_key = unique_key(writer.table)
+
+    async def create(self, request: Request) -> Response:
+        """A row from an object; rows from a list or a CSV; merged with what is there if preferred."""
+        parse_query(self._table, request.query_params.multi_items(), frozenset(), filters=False)
+        if media_type_of(request) == "text/csv":
+            columns = {column._meta.name: column for column in self._table._meta.columns}
+            data: Any = read_csv(await request.body(), columns)
+        else:
+            data = await read_json(request)
+        if wants_merge(request.headers):
+            return await self._merge(request, data)
+        if not isinstance(data, list):
+            return await self._writer.create(request, data)
+        rows = self._validated(request, data)
+        inserted = await fetch(statements.insert(self._table, self._writer.columns, rows))
+        return json_answer(rows_body([row["body"].encode() for row in inserted]), 201)
+
+    async def change(self, request: Request) -> Response:
+        """The same change to every row that the filter finds."""
+        query = self._affected(request)
+        role = identity_of(request.scope).role
+        data = await read_json(request)
+        found = await self._locked(query)
+        stored = [load_stored(row["body"]) for row in found]
+        if isinstance(data, dict):
+            for row in stored:
+                self._writer.validator.permit(role, data, row)
+        data = require_object(data)
+        changes = [self._writer.validator.change(role, data, row, whole=False) for row in stored]
+        if not changes or not changes[0]:
+            self._writer.validator.change(role, data, {}, whole=False)
+            return json_answer(rows_body([row["body"].encode() for row in found]))
+        changed = await fetch(statements.update(self._table, changes[0], [row["id"] for row in found]))
+        bodies = {load_stored(row["body"])["id"]: row["body"].encode() for row in changed}
+        return json_answer(rows_body([bodies[row["id"]] for row in stored if row["id"] in bodies]))
+
+    async def delete(self, request: Request) -> Response:
+        """204, with the number of rows in Content-Range."""
+        query = self._affected(request)
+        ids = [row["id"] for row in await self._locked(query)]
+        deleted = await fetch(statements.delete(self._table, ids))
+        return Response(status_code=204, headers={"Content-Range": f"{self._writer.name} */{len(deleted)}"})
+
+    # -- Many at once --------------------------------------------------------
+
+    def _validated(self, request: Request, data: list[Any]) -> list[Row]:
+        """The values of every row. Raises `Problem` 422 with the way to each fault in each row."""
+        if not 1 <= len(data) <= MAX_ROWS:
+            raise Problem(422, f"A list holds 1 to {MAX_ROWS} rows; this one holds {len(data)}.")
+        role = identity_of(request.scope).role
+        given = self._writer.given(request)
+        for row in data:
+            if isinstance(row, dict):
+                self._writer.validator.permit(role, row, None)
+        values: list[Row] = []
+        errors: list[FieldError] = []
+        for index, row in enumerate(data):
+            try:
+                values.append(self._writer.validator.new_row(role, require_object(row), given))
+            except Problem as problem:
+                errors += at_index(problem, index)
+        if errors:
+            raise invalid(errors)
+        return values
+
+    def _affected(self, request: Request) -> ListQuery:
+        """Which rows a bulk change is about: never all of them by oversight."""
+        query = parse_query(self._table, request.query_params.multi_items(), AFFECTED_OPTIONS)
+        if not query.where and query.search is None:
+            raise Problem(400, "A change of many rows needs a filter, such as ?status=pending.")
+        if wants_match(request.headers):
+            raise Problem(400, "If-Match is about one row; a change of many rows has none.")
+        query.shape = plain(self._table)
+        return query
+
+    async def _locked(self, query: ListQuery) -> list[Any]:
+        found = await fetch(statements.lock_matching(query, query.max_affected + 1))
+        if len(found) > query.max_affected:
+            raise Problem(
+                409,
+                f"The filter finds more than {query.max_affected} rows, and nothing was changed. "
+                "Narrow it, or raise __max_affected.",
+            )
+        return found
+
+    # -- Upsert --------------------------------------------------------------
+
+    async def _merge(self, request: Request, data: Any) -> Response:
+        """Inserts, or changes what has the same unique key: the columns that were sent."""
+        require(identity_of(request.scope).role, self._writer.name, Operation.update)
+        if self._unique_key is None:
+            raise Problem(400, f"{self._writer.name} has no unique key of its own to merge by.")
+        rows = data if isinstance(data, list) else [require_object(data)]
+        values = self._validated(request, rows)
+        sent = {frozenset(row) for row in rows}
+        if len(sent) > 1:
+            raise Problem(422, "All rows of a merge must have the same fields.")
+        writable = {column._meta.name for column in self._writer.columns}
+        changed = sorted((next(iter(sent)) & writable) - set(self._unique_key))
+        merged = await fetch(statements.upsert(self._table, self._writer.columns, values, self._unique_key, changed))
+        status = 201 if any(row["created"] for row in merged) else 200
+        bodies = [row["body"].encode() for row in merged]
+        if isinstance(data, list):
+            return json_answer(rows_body(bodies), status, _APPLIED)
+        answer = self._writer.created(bodies[0]) if status == 201 else row_answer(bodies[0])
+        answer.headers.update(_APPLIED)
+        return answer
+
+
+def wants_merge(headers: Headers) -> bool:
+    """Prefer: resolution=merge-duplicates (RFC 7240, and PostgREST's word for it)."""
+    return any(_MERGE.search(value) for value in headers.getlist("prefer"))

@@ -1,0 +1,63 @@
+"""Strong validators, and the requests that depend on them (RFC 9110, sections 8.8 and 13.1).
+
+A row's tag is a digest of its JSON as stored. In another shape, with fewer columns or with
+related rows, the tag names both the stored row and what was sent: `"row.sent"`. Whoever read
+either may write with If-Match; it is the stored row that must not have changed.
+"""
+
+import hashlib
+import re
+
+from starlette.datastructures import Headers
+
+from api.problems import Problem
+
+_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+_TAGS = re.compile(rf"\s*(?:,\s*)*{_TAG}(?:\s*,\s*(?:{_TAG})?)*\s*")
+
+
+def etag_of(body: bytes, stored: bytes | None = None) -> str:
+    """The tag of a body; of a shaped row when the JSON of the `stored` one is given too."""
+    if stored is None:
+        return f'"{_digest(body)}"'
+    return f'"{_digest(stored)}.{_digest(body)}"'
+
+
+def is_unmodified(headers: Headers, etag: str) -> bool:
+    """Whether If-None-Match names the tag, so that a 304 says it all."""
+    tags = _tags(headers, "if-none-match")
+    return tags is not None and ("*" in tags or etag in {tag.removeprefix("W/") for tag in tags})
+
+
+def wants_match(headers: Headers) -> bool:
+    """Whether a write depends on what is stored."""
+    return "if-match" in headers
+
+
+def require_match(headers: Headers, stored: bytes) -> None:
+    """Raises `Problem` 412 when If-Match names another version of the row."""
+    tags = _tags(headers, "if-match")
+    if tags is None or "*" in tags:
+        return
+    # A weak tag never matches strongly; of a shaped one the part before the dot is the row's.
+    versions = {tag.strip('"').partition(".")[0] for tag in tags if not tag.startswith("W/")}
+    if _digest(stored) not in versions:
+        raise Problem(
+            412, "The row has changed since it was read. Read it again, and apply the change to what is there."
+        )
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.blake2b(body, digest_size=16).hexdigest()
+
+
+def _tags(headers: Headers, name: str) -> list[str] | None:
+    values = headers.getlist(name)
+    if not values:
+        return None
+    text = ", ".join(values).strip()
+    if text == "*":
+        return ["*"]
+    if not _TAGS.fullmatch(text):
+        raise Problem(400, f'{name.title()} accepts "*" or entity tags, each in double quotes.')
+    return re.findall(_TAG, text)

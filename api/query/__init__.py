@@ -1,0 +1,1 @@
+"""The query language: what a query string may ask, read into clauses, orders and shapes."""

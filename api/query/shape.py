@@ -1,0 +1,161 @@
+"""The shape of a row: which columns, which related rows, and the SQL that makes JSON of it.
+
+PostgreSQL builds the JSON, related rows and all, in one query. A shape holds names of
+tables and columns only, nothing that a client wrote.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from piccolo.columns import Column, ForeignKey, Timestamptz
+from piccolo.table import Table
+
+from api.query.relations import Relation, relations_of
+from api.query.values import find_column, refuse, visible_columns
+
+MAX_DEPTH = 3
+MAX_RELATED = 1000
+_RFC_3339 = """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'"""
+
+
+@dataclass
+class Shape:
+    """`related` is keyed by the name in the JSON: the relation's, or the foreign key's column."""
+
+    table: type[Table]
+    columns: list[Column] = field(default_factory=list)
+    related: dict[str, tuple[Relation, "Shape"]] = field(default_factory=dict)
+    readable: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether this is the row as it is stored, no more and no less."""
+        return not self.related and not self.readable and len(self.columns) == len(visible_columns(self.table))
+
+    def tables(self) -> Iterator[type[Table]]:
+        """Every table that the shape reads besides its own."""
+        for relation, shape in self.related.values():
+            yield relation.target
+            yield from shape.tables()
+
+    def has_many(self) -> bool:
+        """Whether one row brings any number of others along."""
+        return any(relation.is_many or shape.has_many() for relation, shape in self.related.values())
+
+
+def plain(table: type[Table]) -> Shape:
+    """All columns, nothing else."""
+    return Shape(table, visible_columns(table))
+
+
+def parse_shape(table: type[Table], visible: Sequence[str], included: Sequence[str], *, readable: bool) -> Shape:
+    """`visible` are columns, or paths such as `ingestion_id.status`; `included` are relations,
+    or paths of them. Raises `Problem` 400."""
+    shape = Shape(table, readable=readable)
+    for path in dict.fromkeys(visible):
+        *way, last = path.split(".")
+        end = _walk(shape, way, "__visible_fields")
+        end.columns.append(find_column(end.table, last, "__visible_fields"))
+    if not visible:
+        shape.columns = visible_columns(table)
+    for path in dict.fromkeys(included):
+        end = _walk(shape, path.split("."), "__include", complete=True)
+        end.columns = visible_columns(end.table)
+    _refuse_two_meanings(shape)
+    return shape
+
+
+def _walk(shape: Shape, way: Sequence[str], parameter: str, *, complete: bool = False) -> Shape:
+    if len(way) > MAX_DEPTH:
+        refuse(parameter, f"accepts paths of up to {MAX_DEPTH} relations")
+    for key in way:
+        relation = _relation(shape.table, key, parameter)
+        if key not in shape.related:
+            columns = visible_columns(relation.target) if complete else []
+            shape.related[key] = (relation, Shape(relation.target, columns))
+        shape = shape.related[key][1]
+    return shape
+
+
+def _relation(table: type[Table], key: str, parameter: str) -> Relation:
+    relations = relations_of(table)
+    by_column = {relation.column_name: relation for relation in relations.values() if not relation.is_many}
+    found = relations.get(key) or by_column.get(key)
+    if found is None:
+        name = table._meta.tablename
+        refuse(parameter, f"names no relation of {name}; its relations are {', '.join(sorted(relations))}")
+    return found
+
+
+def _refuse_two_meanings(shape: Shape) -> None:
+    for column in shape.columns:
+        name = column._meta.name
+        if name in shape.related:
+            refuse("__visible_fields", f"asks for {name} as a column and as a relation")
+    for _, nested in shape.related.values():
+        _refuse_two_meanings(nested)
+
+
+def row_json(shape: Shape, alias: str) -> str:
+    """A SQL expression: one row of `alias` as JSON."""
+    return _as_json(shape, alias, _aliases())
+
+
+def _aliases() -> Callable[[], str]:
+    numbers = count(1)
+    return lambda: f"r{next(numbers)}"
+
+
+def _as_json(shape: Shape, alias: str, next_alias: Callable[[], str]) -> str:
+    fields = [f'{_value(column, alias)} AS "{column._meta.name}"' for column in shape.columns]
+    if shape.readable:
+        fields += [
+            f'{_readable(column, alias, next_alias())} AS "{column._meta.name}_readable"'
+            for column in shape.columns
+            if isinstance(column, ForeignKey)
+        ]
+    fields += [
+        f'{_related(relation, nested, alias, next_alias)} AS "{key}"'
+        for key, (relation, nested) in shape.related.items()
+    ]
+    return f"(SELECT row_to_json(j) FROM (SELECT {', '.join(fields)}) AS j)"
+
+
+def _value(column: Column, alias: str) -> str:
+    name = f'{alias}."{column._meta.db_column_name}"'
+    if not isinstance(column, Timestamptz):
+        return name
+    return f"replace(to_char({name} AT TIME ZONE 'UTC', {_RFC_3339}), '.000000', '')"
+
+
+def _related(relation: Relation, shape: Shape, alias: str, next_alias: Callable[[], str]) -> str:
+    inner = next_alias()
+    target, column = relation.target._meta.tablename, relation.column_name
+    body = _as_json(shape, inner, next_alias)
+    if not relation.is_many:
+        return f'(SELECT {body} FROM "{target}" AS {inner} WHERE {inner}."id" = {alias}."{column}")'
+    # Both columns, as the composite foreign key and its index have them.
+    parent = relation.column._foreign_key_meta.resolved_references
+    same_tenant = f' AND {inner}."tenant_id" = {alias}."tenant_id"' if _has_tenant(parent) else ""
+    return (
+        f"(SELECT coalesce(json_agg({inner}.j), '[]') FROM (SELECT {body} AS j FROM \"{target}\" AS {inner} "
+        f'WHERE {inner}."{column}" = {alias}."id"{same_tenant} '
+        f'ORDER BY {inner}."created_at" DESC, {inner}."id" LIMIT {MAX_RELATED}) AS {inner})'
+    )
+
+
+def _has_tenant(table: type[Table]) -> bool:
+    return any(column._meta.name == "tenant_id" for column in table._meta.columns)
+
+
+def _readable(column: ForeignKey[Any], alias: str, inner: str) -> str:
+    target = column._foreign_key_meta.resolved_references
+    readable = target.get_readable()
+    arguments = "".join(f", {_value(part, inner)}" for part in readable.columns)
+    template = readable.template.replace("'", "''")
+    return (
+        f"(SELECT format('{template}'{arguments}) FROM \"{target._meta.tablename}\" AS {inner} "
+        f'WHERE {inner}."id" = {alias}."{column._meta.name}")'
+    )

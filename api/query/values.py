@@ -1,0 +1,121 @@
+"""Values of a query string as their column's type, checked so that the database never refuses one."""
+
+import math
+import re
+import uuid
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, NoReturn
+
+from piccolo.columns import UUID, Boolean, Column, DoublePrecision, ForeignKey, Timestamptz
+from piccolo.table import Table
+
+from api.problems import Problem
+from api.times import in_range
+
+MAX_VALUES = 200
+MAX_REPEATS = 100
+_NUMBER = re.compile(r"-?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,2})?", re.ASCII)
+_FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_VALUE = re.compile(r'(?:"((?:[^"]|"")*+)"|([^",]*+))(?=,|\Z)')
+_ACCEPTED = {
+    UUID: "a UUID",
+    ForeignKey: "a UUID",
+    Timestamptz: "a time as in RFC 3339, such as 2026-01-31T12:00:00Z",
+    DoublePrecision: "a number",
+}
+
+
+def refuse(name: str, why: str) -> NoReturn:
+    """Raises the `Problem` 400 that names a parameter."""
+    raise Problem(400, f"Parameter {name} {why}.")
+
+
+def visible_columns(table: type[Table]) -> list[Column]:
+    """The columns that may be seen, asked for and ordered by."""
+    return [column for column in table._meta.columns if not column._meta.secret]
+
+
+def find_column(table: type[Table], column_name: str, parameter: str) -> Column:
+    """Raises `Problem` 400 that lists the columns."""
+    columns = visible_columns(table)
+    for column in columns:
+        if column._meta.name == column_name:
+            return column
+    accepted = ", ".join(column._meta.name for column in columns)
+    refuse(parameter, f"names no column of {table._meta.tablename}; its columns are {accepted}")
+
+
+def typed(column: Column, value: str) -> Any:
+    """The Python value that compares with the column. Raises `Problem` 400 that says what it accepts."""
+    name = column._meta.name
+    if column._meta.choices:
+        accepted = [choice.value for choice in column._meta.choices]
+        if value not in accepted:
+            refuse(name, f"accepts {', '.join(accepted)}")
+        return value
+    try:
+        match column:
+            case UUID() | ForeignKey():
+                return uuid.UUID(value)
+            case Boolean():
+                return boolean(name, value)
+            case Timestamptz():
+                return parse_time(value)
+            case DoublePrecision():
+                return _finite(value)
+            case _:
+                return value
+    except (ValueError, OverflowError):
+        refuse(name, f"accepts {_ACCEPTED[type(column)]}")
+
+
+def split_values(name: str, text: str) -> list[str]:
+    """Values separated by commas, quoted as in CSV (RFC 4180) where one holds a comma."""
+    values: list[str] = []
+    at = 0
+    while found := _VALUE.match(text, at):
+        values.append(found[2] if found[1] is None else found[1].replace('""', '"'))
+        at = found.end() + 1
+        if found.end() == len(text):
+            return values
+    refuse(name, 'accepts values separated by commas, quoted as in CSV: "a, b",c')
+
+
+def number(value: str) -> Decimal | None:
+    """The value as a number, if it reads as one."""
+    return Decimal(value) if _NUMBER.fullmatch(value) else None
+
+
+def boolean(name: str, value: str) -> bool:
+    """`true` or `false` in the spellings that PiccoloCRUD knows."""
+    if value.lower() in ("true", "t", "1"):
+        return True
+    if value.lower() in ("false", "f", "0"):
+        return False
+    refuse(name, "accepts true or false")
+
+
+def integer(name: str, value: str, least: int, most: int) -> int:
+    """A whole number within bounds, never clamped."""
+    if not re.fullmatch(r"\d{1,12}", value, re.ASCII) or not least <= int(value) <= most:
+        refuse(name, f"accepts a whole number from {least} to {most}")
+    return int(value)
+
+
+def parse_time(value: str) -> datetime:
+    """An RFC 3339 time or date in UTC; a `+` that arrived as a blank is mended."""
+    text = re.sub(r" (\d\d:\d\d)$", r"+\1", value)
+    parsed = (
+        datetime.fromisoformat(text)
+        if len(text) > 10
+        else datetime.combine(date.fromisoformat(text), datetime.min.time())
+    )
+    return in_range((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC))
+
+
+def _finite(value: str) -> float:
+    parsed = float(value) if _FLOAT.fullmatch(value) else math.nan
+    if not math.isfinite(parsed):
+        raise ValueError(value)
+    return parsed

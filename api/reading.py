@@ -1,0 +1,188 @@
+"""Reads of the CRUD protocol: pages, single rows, counts, CSV."""
+
+from collections.abc import Mapping
+from math import ceil
+from typing import Any
+from uuid import UUID
+
+import orjson
+from piccolo.table import Table
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api import statements
+from api.answers import link_header, rows_body, stream, tagged_answer
+from api.encoding import load_stored
+from api.etags import etag_of
+from api.problems import Problem, not_found
+from api.query.cursor import CursorSeal
+from api.query.parse import COUNT_OPTIONS, SHAPE_OPTIONS, Count, ListQuery, parse_query
+from api.query.shape import Shape
+from api.scope import identity_of
+from api.statements import fetch
+from api.tabular import header_line, row_line
+from tenancy.permissions import Operation, require
+
+CSV_PART_ROWS = 1000
+
+
+class Reader:
+    """Reads one table for whoever the request was bound to."""
+
+    def __init__(self, table: type[Table], seal: CursorSeal) -> None:
+        self._table = table
+        self._name = table._meta.tablename
+        self._seal = seal
+
+    async def one(self, request: Request, row_id: UUID) -> Response:
+        """The row in the shape that was asked for, with its tag."""
+        query = parse_query(self._table, request.query_params.multi_items(), SHAPE_OPTIONS, filters=False)
+        self._authorize(request, query.shape)
+        rows = await fetch(statements.select_one(query.shape, row_id))
+        if not rows:
+            raise not_found()
+        body = rows[0]["body"].encode()
+        stored = None if query.shape.is_plain else rows[0]["plain"].encode()
+        return tagged_answer(request, body, etag_of(body, stored))
+
+    async def many(self, request: Request) -> Response:
+        """A page of JSON, or all that matches as CSV."""
+        query = parse_query(self._table, request.query_params.multi_items())
+        self._authorize(request, query.shape)
+        if prefers_csv(request.headers.get("accept", "")):
+            return await self._csv(request, query)
+        rows, last = await self._page(request, query)
+        more, headers = await self._about(request, query, len(rows), last)
+        body = rows_body(rows, more)
+        return tagged_answer(request, body, etag_of(body), headers)
+
+    async def count(self, request: Request) -> Mapping[str, int]:
+        """How many rows match, and how many make a page."""
+        query = parse_query(self._table, request.query_params.multi_items(), COUNT_OPTIONS)
+        return {"count": await self._total(query), "page_size": query.page_size}
+
+    def _authorize(self, request: Request, shape: Shape) -> None:
+        """Related rows ask for the same right as their own list does."""
+        role = identity_of(request.scope).role
+        for table in shape.tables():
+            require(role, table._meta.tablename, Operation.read)
+
+    # -- Pages ---------------------------------------------------------------
+
+    async def _page(self, request: Request, query: ListQuery) -> tuple[list[bytes], Any]:
+        """The rows of a page; the last one with its order values if there are more after it."""
+        after = None
+        if query.cursor:
+            after = self._seal.open(query.cursor, identity_of(request.scope).tenant_id, self._name, query.order)
+        found = await fetch(statements.select_page(query, after, query.page_size + 1))
+        rows = found[: query.page_size]
+        return [row["body"].encode() for row in rows], rows[-1] if len(found) > len(rows) else None
+
+    async def _about(
+        self, request: Request, query: ListQuery, length: int, last: Any
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """What a page says of the list around it, in its body and in its headers."""
+        more: dict[str, Any] = {}
+        headers: dict[str, str] = {}
+        links: dict[str, tuple[str, str]] = {}
+        total = await self._total(query) if query.count or query.range_header else None
+        if query.count and total is not None:
+            pages = ceil(total / query.page_size)
+            more = {"page_size": query.page_size, "total": total, "total_pages": pages}
+        if query.cursor is not None:
+            cursor = self._next_cursor(request, query, last)
+            more["next_cursor"] = cursor
+            links = {"first": ("__cursor", ""), **({"next": ("__cursor", cursor)} if cursor else {})}
+        else:
+            if query.count:
+                more["page"] = query.page
+            links = _page_links(query, has_next=last is not None, total=total)
+        if query.range_header:
+            span = f"{query.offset}-{query.offset + length - 1}" if length else "*"
+            headers["Content-Range"] = f"{query.range_header_name or self._name} {span}/{total}"
+        pairs = request.query_params.multi_items()
+        return more, headers | link_header(f"/api/{self._name}/", pairs, links)
+
+    def _next_cursor(self, request: Request, query: ListQuery, last: Any) -> str | None:
+        if last is None:
+            return None
+        values = statements.order_values(last, query.order)
+        return self._seal.seal(identity_of(request.scope).tenant_id, self._name, query.order, values)
+
+    async def _total(self, query: ListQuery) -> int:
+        """The exact number, or the planner's estimate where counting would be long."""
+        if query.count is not Count.estimated:
+            return int((await fetch(statements.count_exactly(query)))[0]["total"])
+        counted = int((await fetch(statements.count_some(query)))[0]["total"])
+        if counted <= statements.EXACT_UP_TO:
+            return counted
+        plan = orjson.loads((await fetch(statements.explain(query)))[0]["QUERY PLAN"])
+        return max(counted, int(plan[0]["Plan"]["Plan Rows"]))
+
+    # -- CSV -----------------------------------------------------------------
+
+    async def _csv(self, request: Request, query: ListQuery) -> Response:
+        """A page when one was asked for, else every row, a thousand at a time, so that neither
+        the table nor a transaction is held while the client reads."""
+        if query.shape.related:
+            raise Problem(400, "CSV has no place for related rows; ask for the columns of one table.")
+        names = [column._meta.name for column in query.shape.columns]
+        names += [f"{name}_readable" for name in names if query.shape.readable and name in _references(self._table)]
+        headers = {
+            "Content-Type": "text/csv; charset=utf-8; header=present",
+            "Content-Disposition": f'attachment; filename="{self._name}.csv"',
+        }
+        if query.is_paged:
+            rows, _ = await self._page(request, query)
+            return Response(header_line(names) + _lines(names, rows), headers=headers)
+        after: list[Any] | None = None
+        is_last = False
+
+        async def next_part() -> bytes | None:
+            nonlocal after, is_last
+            if is_last:
+                return None
+            found = await fetch(statements.select_page(query, after, CSV_PART_ROWS))
+            is_last = len(found) < CSV_PART_ROWS
+            after = statements.order_values(found[-1], query.order) if found else None
+            return _lines(names, [row["body"].encode() for row in found])
+
+        first = header_line(names) + (await next_part() or b"")
+        return stream(request.scope, first, next_part, headers)
+
+
+def _lines(names: list[str], rows: list[bytes]) -> bytes:
+    return b"".join(row_line(names, load_stored(row)) for row in rows)
+
+
+def _references(table: type[Table]) -> set[str]:
+    return {column._meta.name for column in table._meta.foreign_key_columns}
+
+
+def _page_links(query: ListQuery, *, has_next: bool, total: int | None) -> dict[str, tuple[str, str]]:
+    pages = {"first": 1, "prev": query.page - 1, "next": query.page + 1 if has_next else 0}
+    if total is not None and query.count is not Count.estimated:
+        pages["last"] = max(1, ceil(total / query.page_size))
+    return {relation: ("__page", str(page)) for relation, page in pages.items() if page > 0}
+
+
+def prefers_csv(accept: str) -> bool:
+    """Whether an Accept header asks for CSV rather than JSON (RFC 9110, section 12.5.1)."""
+    quality: dict[str, float] = {}
+    for item in accept.lower().split(","):
+        media_type, *parameters = (part.strip() for part in item.split(";"))
+        quality[media_type] = _quality(parameters)
+    csv = quality.get("text/csv", 0.0)
+    if "application/json" in quality:
+        return csv > quality["application/json"]
+    return csv > 0 and csv >= quality.get("*/*", 0.0)
+
+
+def _quality(parameters: list[str]) -> float:
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            try:
+                return max(0.0, min(1.0, float(parameter[2:])))
+            except ValueError:
+                return 0.0
+    return 1.0

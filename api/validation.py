@@ -1,0 +1,86 @@
+"""What a client may write into a row: types, required fields, the server's own columns."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from piccolo.table import Table
+from pydantic import BaseModel, ValidationError
+
+from api.body import is_same
+from api.encoding import dump_json
+from api.models import create_body, field_errors, patch_body, server_columns
+from api.problems import FieldError, Problem, invalid
+from tenancy.rules import Change, Rule, RuleViolation
+from tenancy.tables import Role
+
+Row = dict[str, Any]
+
+
+class BodyValidator:
+    """Checks bodies against a table, and against the rules that the domain gave it."""
+
+    def __init__(self, table: type[Table], rules: Sequence[Rule]) -> None:
+        self._create: type[BaseModel] = create_body(table)
+        self._patch: type[BaseModel] = patch_body(table)
+        self._server_columns = server_columns(table)
+        self._required = {column._meta.name for column in table._meta.columns if not column._meta.null}
+        self._rules = rules
+
+    def permit(self, role: Role, values: Mapping[str, Any], stored: Row | None) -> None:
+        """What the role may not is said before the content is looked at. Raises `Forbidden`."""
+        for rule in self._rules:
+            try:
+                rule(Change(role=role, values=values, stored=stored))
+            except RuleViolation:
+                continue
+
+    def new_row(self, role: Role, data: Row, given: Mapping[str, Any]) -> Row:
+        """The values of a row to insert. The server's columns may say only what is `given`."""
+        data = {name: value for name, value in data.items() if value is not None or name not in self._server_columns}
+        values = self._values(data, given, partial=False)
+        self._obey(role, values, None)
+        return values
+
+    def change(self, role: Role, data: Row, stored: Row, *, whole: bool) -> Row:
+        """The values to change. The server's columns may be sent back as they are `stored`."""
+        values = self._values(data, stored, partial=not whole)
+        self._obey(role, values, stored)
+        return values
+
+    def _values(self, data: Row, unchanged: Mapping[str, Any], *, partial: bool) -> Row:
+        """Raises `Problem` 422 that names every field at fault."""
+        errors = [
+            FieldError((name,), "is set by the server and cannot be changed")
+            for name in sorted(self._server_columns & data.keys())
+            if not is_same(data[name], unchanged.get(name))
+        ]
+        own = {name: value for name, value in data.items() if name not in self._server_columns}
+        model = self._patch if partial else self._create
+        try:
+            values = model.model_validate_json(dump_json(own))
+        except ValidationError as error:
+            raise invalid([*errors, *field_errors(error)]) from None
+        found: Row = {name: getattr(values, name) for name in (own if partial else type(values).model_fields)}
+        errors += [
+            FieldError((name,), "cannot be null")
+            for name, value in found.items()
+            if value is None and name in self._required
+        ]
+        if errors:
+            raise invalid(errors)
+        return found
+
+    def _obey(self, role: Role, values: Row, stored: Row | None) -> None:
+        for rule in self._rules:
+            try:
+                rule(Change(role=role, values=values, stored=stored))
+            except RuleViolation as violation:
+                raise invalid([FieldError((violation.field,), violation.message)]) from None
+
+
+def at_index(problem: Problem, index: int) -> Iterable[FieldError]:
+    """The errors of one row of many, with the way to it."""
+    if not problem.errors:
+        yield FieldError((index,), problem.detail)
+    for error in problem.errors:
+        yield FieldError((index, *error.path), error.message)

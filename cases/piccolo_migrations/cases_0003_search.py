@@ -1,0 +1,17 @@
+"""Full-text search: columns, indexes, functions."""
+
+from pathlib import Path
+
+from piccolo.apps.migrations.auto.migration_manager import MigrationManager
+
+from tenancy.migration import add_sql
+
+ID = "2026-11-22T22:06:00:000000"
+VERSION = "1.38.0"
+DESCRIPTION = "Full-text search: columns, indexes, functions"
+
+
+async def forwards() -> MigrationManager:
+    manager = MigrationManager(migration_id=ID, app_name="cases", description=DESCRIPTION)
+    add_sql(manager, Path(__file__).parents[1] / "sql", "search_1")
+    return manager

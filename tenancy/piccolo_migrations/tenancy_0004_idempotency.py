@@ -1,0 +1,17 @@
+"""Idempotency keys: keys, checks, isolation."""
+
+from pathlib import Path
+
+from piccolo.apps.migrations.auto.migration_manager import MigrationManager
+
+from tenancy.migration import add_sql
+
+ID = "2026-11-22T22:03:00:000000"
+VERSION = "1.38.0"
+DESCRIPTION = "Idempotency keys: keys, checks, isolation"
+
+
+async def forwards() -> MigrationManager:
+    manager = MigrationManager(migration_id=ID, app_name="tenancy", description=DESCRIPTION)
+    add_sql(manager, Path(__file__).parents[1] / "sql", "idempotency_1")
+    return manager

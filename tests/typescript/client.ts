@@ -1,0 +1,91 @@
+// The life of a case over the real API, through types that its OpenAPI document alone defines.
+// BASE_URL and TOKEN say where and as whom; the first surprise ends it with an error.
+
+import createClient from "openapi-fetch";
+
+import type { components, paths } from "./schema.js";
+
+declare const process: { env: Record<string, string | undefined> };
+
+type NewCase = components["schemas"]["CaseIn"];
+type CaseChange = components["schemas"]["CasePatch"];
+
+interface Answer<Data> {
+  data?: Data;
+  error?: unknown;
+  response: Response;
+}
+
+function setting(name: string): string {
+  const value = process.env[name];
+  if (!value) throw new Error(`${name} is not set`);
+  return value;
+}
+
+function same(what: string, actual: unknown, expected: unknown): void {
+  const [found, wanted] = [JSON.stringify(actual), JSON.stringify(expected)];
+  if (found !== wanted) throw new Error(`${what}: expected ${wanted}, got ${found}`);
+}
+
+/** The answer's data, which an expected status promises. */
+function told<Data>(what: string, answer: Answer<Data>, status = 200): Data {
+  if (answer.response.status !== status || answer.data === undefined) {
+    throw new Error(`${what}: ${answer.response.status} ${JSON.stringify(answer.error)}`);
+  }
+  return answer.data;
+}
+
+/** A field that a looser document may leave out of the type. */
+function field(value: unknown, name: string): unknown {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>)[name] : undefined;
+}
+
+const api = createClient<paths>({
+  baseUrl: setting("BASE_URL"),
+  headers: { Authorization: `Bearer ${setting("TOKEN")}` },
+});
+
+const me = told("me", await api.GET("/api/me/"));
+same("role", field(me, "role"), "admin");
+
+const query = { status: "pending", __total: true } as const;
+const before = told("list", await api.GET("/api/cases/", { params: { query } }));
+same("statuses", [...new Set(before.rows.map((row) => row.status))], ["pending"]);
+same("total", field(before, "total"), before.rows.length);
+
+const body: NewCase = {
+  member_id_hash: "hash_typescript",
+  payer: "Aetna",
+  status: "pending",
+  diagnosis_codes: ["M79.3"],
+  confidence_json: { overall: 0.5 },
+  extracted_data: { source: "email" },
+};
+const created = told("create", await api.POST("/api/cases/", { body }), 201);
+same("payer", created.payer, "Aetna");
+
+const path = { row_id: created.id };
+const read = told("read", await api.GET("/api/cases/{row_id}/", { params: { path } }));
+same("the case as read", read, created);
+
+const change: CaseChange = { payer: "Cigna" };
+const changed = told("patch", await api.PATCH("/api/cases/{row_id}/", { params: { path }, body: change }));
+same("the changed payer", changed.payer, "Cigna");
+same("what was not changed", changed.member_id_hash, created.member_id_hash);
+
+const after = told("list again", await api.GET("/api/cases/", { params: { query } }));
+same("total with the new case", field(after, "total"), before.rows.length + 1);
+
+const tasks = told("tasks", await api.GET("/api/tasks/", { params: { query: { case_id: created.id } } }));
+same("tasks of the case", tasks.rows, []);
+
+const deleted = await api.DELETE("/api/cases/{row_id}/", { params: { path } });
+same("delete", deleted.response.status, 204);
+
+const missing = await api.GET("/api/cases/{row_id}/", { params: { path } });
+same("status of what is gone", missing.response.status, 404);
+same("media type of a problem", missing.response.headers.get("content-type"), "application/problem+json");
+same("the problem's status", missing.error?.status, 404);
+same("the problem's type", missing.error?.type, "/docs/problems/not-found");
+
+console.log("every answer was as expected");
