@@ -1,6 +1,6 @@
 """The whole wiring on one screen; the only file that knows everything."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from litestar import Litestar, Response, asgi
 from litestar.exceptions import HTTPException
 from litestar.types import ControllerRouterHandler
+from piccolo.table import Table
 from piccolo_admin.endpoints import TableConfig, create_admin
 from piccolo_api.crud.endpoints import OrderBy
 from starlette.middleware.cors import CORSMiddleware
@@ -35,6 +36,7 @@ from tenancy.engine import FastlaneEngine
 from tenancy.identity import IdentityDirectory
 from tenancy.operators import Operator, OperatorSession
 from tenancy.rate_limit import RateLimiter
+from tenancy.rules import Rule
 from tenancy.scoping import database
 from tenancy.secrets import derived_key
 from tenancy.settings import Settings
@@ -46,12 +48,12 @@ EXPOSED_HEADERS = (
     *("Content-Disposition", "Content-Range", "ETag", "Idempotent-Replayed", "Link", "Location"),
     *("Preference-Applied", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"),
 )
-TABLES = {
+TABLES: Mapping[str, Sequence[type[Table]]] = {
     "Prior authorization": (Case, CaseCode, Ingestion, Ruleset, Task),
     "Clinic": (Tenant, User),
     "Audit": (Event, AuditLog),
 }
-RULES = {Case: (decided_by_few, opens_as_pending)}
+RULES: Mapping[type[Table], Sequence[Rule]] = {Case: (decided_by_few, opens_as_pending)}
 
 
 def create_app(settings: Settings | None = None) -> Any:
@@ -147,7 +149,11 @@ def admin_app(settings: Settings) -> Any:
     """Piccolo Admin over the nine tables. Operators and sessions are not among them."""
     return create_admin(
         [
-            TableConfig(table, menu_group=group, order_by=[OrderBy(table.created_at, ascending=False)])
+            TableConfig(
+                table,
+                menu_group=group,
+                order_by=[OrderBy(table._meta.get_column_by_name("created_at"), ascending=False)],
+            )
             for group, tables in TABLES.items()
             for table in tables
         ],

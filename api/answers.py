@@ -11,7 +11,7 @@ from api.encoding import dump_json
 from api.etags import etag_of, is_unmodified
 
 NextPart = Callable[[], Awaitable[bytes | None]]
-_NEXT_PART = "fastlane.next_part"
+_STREAM = "fastlane.stream"
 
 
 def json_answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -48,16 +48,21 @@ def link_header(path: str, pairs: list[tuple[str, str]], relations: Mapping[str,
     return {"Link": ", ".join(links)} if links else {}
 
 
-def stream(scope: MutableMapping[str, Any], first: bytes, next_part: NextPart, headers: Mapping[str, str]) -> Response:
+def expect_stream(scope: MutableMapping[str, Any]) -> list[NextPart]:
+    """Where `stream` will leave what goes on after the commit: a scope is copied on its way down."""
+    left: list[NextPart] = []
+    scope[_STREAM] = left
+    return left
+
+
+def stream(scope: Mapping[str, Any], first: bytes, next_part: NextPart, headers: Mapping[str, str]) -> Response:
     """An answer whose further parts are fetched one by one, each in a transaction of its own,
     while the client reads. None ends it."""
-    response = Response(first, 200, dict(headers))
+    scope[_STREAM].append(next_part)
+    return unsized(Response(first, 200, dict(headers)))
+
+
+def unsized(response: Response) -> Response:
+    """Of a length that is not known beforehand."""
     del response.headers["content-length"]
-    scope[_NEXT_PART] = next_part
     return response
-
-
-def next_part_of(scope: Mapping[str, Any]) -> NextPart | None:
-    """What `stream` has left for after the commit."""
-    found: NextPart | None = scope.get(_NEXT_PART)
-    return found

@@ -12,7 +12,7 @@ from api.problems import FieldError, Problem, invalid
 
 MAX_DEPTH = 100
 _LONG_INTEGER = re.compile(rb"(?<![\d.eE+-])-?\d{19,4000}(?![\d.eE])")
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 
 
 def media_type_of(request: Request) -> str:

@@ -68,8 +68,9 @@ class BulkWriter:
                 self._writer.validator.permit(role, data, row)
         data = require_object(data)
         changes = [self._writer.validator.change(role, data, row, whole=False) for row in stored]
-        if not changes or not changes[0]:
+        if not changes:  # What is wrong with the content is said although nothing is found.
             self._writer.validator.change(role, data, {}, whole=False)
+        if not changes or not changes[0]:
             return json_answer(rows_body([row["body"].encode() for row in found]))
         changed = await fetch(statements.update(self._table, changes[0], [row["id"] for row in found]))
         bodies = {load_stored(row["body"])["id"]: row["body"].encode() for row in changed}
@@ -131,8 +132,9 @@ class BulkWriter:
         require(identity_of(request.scope).role, self._writer.name, Operation.update)
         if self._unique_key is None:
             raise Problem(400, f"{self._writer.name} has no unique key of its own to merge by.")
-        rows = data if isinstance(data, list) else [require_object(data)]
-        values = self._validated(request, rows)
+        is_list = isinstance(data, list)
+        rows = data if is_list else [require_object(data)]
+        values = self._validated(request, rows) if is_list else [self._writer.validated(request, data)]
         sent = {frozenset(row) for row in rows}
         if len(sent) > 1:
             raise Problem(422, "All rows of a merge must have the same fields.")
@@ -141,7 +143,7 @@ class BulkWriter:
         merged = await fetch(statements.upsert(self._table, self._writer.columns, values, self._unique_key, changed))
         status = 201 if any(row["created"] for row in merged) else 200
         bodies = [row["body"].encode() for row in merged]
-        if isinstance(data, list):
+        if is_list:
             return json_answer(rows_body(bodies), status, _APPLIED)
         answer = self._writer.created(bodies[0]) if status == 201 else row_answer(bodies[0])
         answer.headers.update(_APPLIED)

@@ -13,7 +13,8 @@ from starlette.datastructures import Headers
 from api.problems import Problem
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
-_TAGS = re.compile(rf"\s*(?:,\s*)*{_TAG}(?:\s*,\s*(?:{_TAG})?)*\s*")
+# Possessive: nothing is tried twice, however long a header of commas is.
+_TAGS = re.compile(rf"\s*+(?:,\s*+)*+{_TAG}(?:\s*+,\s*+(?:{_TAG})?+)*+\s*+")
 
 
 def etag_of(body: bytes, stored: bytes | None = None) -> str:

@@ -5,7 +5,8 @@ https://asgi.readthedocs.io/en/latest/specs/www.html
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,15 +65,14 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
     chunks = bytearray()
     more = True
     too_large = declared.isdigit() and int(declared) > BULK_LIMIT
-    limit = BULK_LIMIT
     while more and not too_large:
         chunk, more = await _receive_chunk(receive)
         chunks += chunk
-        limit = BULK_LIMIT if _is_bulk(scope, chunks) else BODY_LIMIT
-        too_large = len(chunks) > limit
+        too_large = len(chunks) > (BULK_LIMIT if _is_bulk(scope, chunks) else BODY_LIMIT)
     if too_large:
         await _drain(receive, more)
-        raise Problem(413, f"A body may have {limit} bytes.", headers={"Connection": "close"})
+        detail = f"A body may have {BODY_LIMIT} bytes, a list or CSV of many rows {BULK_LIMIT}."
+        raise Problem(413, detail, headers={"Connection": "close"})
     return bytes(chunks)
 
 
@@ -102,6 +102,23 @@ async def _drain(receive: Receive, more: bool) -> None:
                 drained += len(chunk)
     except TimeoutError:
         pass
+
+
+@asynccontextmanager
+async def watch_departure(receive: Receive) -> AsyncIterator[asyncio.Event]:
+    """An event that is set when the client has hung up. For when its body has been read."""
+    departed = asyncio.Event()
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        departed.set()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield departed
+    finally:
+        watching.cancel()
 
 
 def replay(body: bytes) -> Receive:
@@ -155,7 +172,7 @@ def as_get(scope: Scope) -> None:
     scope[_HEAD] = True
 
 
-def is_head(scope: Scope) -> bool:
+def is_head(scope: Mapping[str, Any]) -> bool:
     """Whether the client asked for the headers only."""
     return _HEAD in scope
 

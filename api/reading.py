@@ -11,9 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import statements
-from api.answers import link_header, rows_body, stream, tagged_answer
+from api.answers import link_header, rows_body, stream, tagged_answer, unsized
 from api.encoding import load_stored
 from api.etags import etag_of
+from api.exchange import is_head
 from api.problems import Problem, not_found
 from api.query.cursor import CursorSeal
 from api.query.parse import COUNT_OPTIONS, SHAPE_OPTIONS, Count, ListQuery, parse_query
@@ -132,6 +133,8 @@ class Reader:
             "Content-Type": "text/csv; charset=utf-8; header=present",
             "Content-Disposition": f'attachment; filename="{self._name}.csv"',
         }
+        if is_head(request.scope):
+            return unsized(Response(headers=headers))
         if query.is_paged:
             rows, _ = await self._page(request, query)
             return Response(header_line(names) + _lines(names, rows), headers=headers)

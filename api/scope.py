@@ -10,8 +10,19 @@ from typing import Any
 
 from starlette.datastructures import Headers
 
-from api.answers import NextPart, next_part_of
-from api.exchange import ASGIApp, Client, HeldResponse, Receive, Scope, Send, is_head, read_body, replay, send_response
+from api.answers import NextPart, expect_stream
+from api.exchange import (
+    ASGIApp,
+    Client,
+    HeldResponse,
+    Receive,
+    Scope,
+    Send,
+    read_body,
+    replay,
+    send_response,
+    watch_departure,
+)
 from api.idempotency import IdempotencyKeys, key_of
 from api.problems import Problem
 from api.rate_limit import headers as rate_limit_headers
@@ -55,20 +66,21 @@ class TenantScopeMiddleware:
         identity = await self._identify(subject)
         allowance = await self._take(identity)
         scope[_KEY] = identity
+        stream = expect_stream(scope)
         client = Client.of(scope)
+        changes_users = scope["path"].startswith("/api/users/") and scope["method"] != "GET"
         held = HeldResponse()
         async with self._engine.transaction(scope=_bind(identity, client)) as transaction:
             await self._answer(scope, body, identity, transaction, held)
             if held.status >= 400:
                 await transaction.rollback()
-        if client.path.startswith("/api/users/") and scope["method"] != "GET":
+        if changes_users:
             self._directory.forget()
         if allowance is not None:
             held.add_headers(rate_limit_headers(allowance))
-        next_part = None if is_head(scope) else next_part_of(scope)
-        await held.release(send, more=next_part is not None)
-        if next_part is not None:
-            await self._continue(subject, client, next_part, send)
+        await held.release(send, more=bool(stream))
+        if stream:
+            await self._continue(subject, client, stream[0], receive, send)
 
     async def _identify(self, subject: str) -> Identity:
         identity = await self._directory.of_subject(subject)
@@ -109,16 +121,17 @@ class TenantScopeMiddleware:
                 transaction.connection, identity, key, fingerprint, held.status, held.headers, held.body
             )
 
-    async def _continue(self, subject: str, client: Client, next_part: NextPart, send: Send) -> None:
+    async def _continue(self, subject: str, client: Client, next_part: NextPart, receive: Receive, send: Send) -> None:
         """The rest of a stream: for each part the user is looked up and bound again, and
         nothing is held while the client reads it."""
         part: bytes | None = b""
-        while part is not None:
-            identity = await self._identify(subject)
-            async with self._engine.transaction(scope=_bind(identity, client)):
-                part = await next_part()
-            if part:
-                await send({"type": "http.response.body", "body": part, "more_body": True})
+        async with watch_departure(receive) as departed:
+            while part is not None and not departed.is_set():
+                identity = await self._identify(subject)
+                async with self._engine.transaction(scope=_bind(identity, client)):
+                    part = await next_part()
+                if part:
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

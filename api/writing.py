@@ -18,7 +18,7 @@ from api.problems import not_found
 from api.query.parse import parse_query
 from api.scope import identity_of
 from api.statements import fetch
-from api.validation import BodyValidator
+from api.validation import BodyValidator, Row
 from tenancy.rules import Rule
 
 
@@ -38,12 +38,15 @@ class Writer:
 
     async def create(self, request: Request, data: Any) -> Response:
         """201 with the row as stored."""
-        role = identity_of(request.scope).role
-        data = require_object(data)
-        self.validator.permit(role, data, None)
-        values = self.validator.new_row(role, data, self.given(request))
+        values = self.validated(request, require_object(data))
         row = (await fetch(statements.insert(self.table, self.columns, [values])))[0]
         return self.created(row["body"].encode())
+
+    def validated(self, request: Request, data: Row) -> Row:
+        """The values of a new row."""
+        role = identity_of(request.scope).role
+        self.validator.permit(role, data, None)
+        return self.validator.new_row(role, data, self.given(request))
 
     def created(self, body: bytes) -> Response:
         """201, and where the row is."""

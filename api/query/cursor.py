@@ -32,7 +32,7 @@ class CursorSeal:
         """A URL-safe text."""
         payload = orjson.dumps([_encode(value) for value in values])
         sealed = self._mac(tenant_id, table, terms, payload) + payload
-        return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+        return _encoded(sealed)
 
     def open(self, cursor: str, tenant_id: UUID, table: str, terms: Sequence[OrderTerm]) -> list[Any]:
         """The order values. Raises `Problem` 400 for what this service did not make for this list."""
@@ -41,7 +41,8 @@ class CursorSeal:
         except (binascii.Error, ValueError):
             sealed = b""
         mac, payload = sealed[:_MAC_BYTES], sealed[_MAC_BYTES:]
-        if not hmac.compare_digest(mac, self._mac(tenant_id, table, terms, payload)):
+        is_ours = hmac.compare_digest(mac, self._mac(tenant_id, table, terms, payload))
+        if not is_ours or cursor != _encoded(sealed):  # Base64 has several spellings of the same bytes.
             refuse("__cursor", "accepts the next_cursor of a page of the same list in the same order")
         return [_decode(term, value) for term, value in zip(terms, orjson.loads(payload), strict=True)]
 
@@ -49,6 +50,10 @@ class CursorSeal:
         purpose = orjson.dumps([str(tenant_id), table, [term.label for term in terms]])
         framed = len(purpose).to_bytes(4) + purpose + payload
         return hmac.new(self._key, framed, hashlib.sha256).digest()[:_MAC_BYTES]
+
+
+def _encoded(sealed: bytes) -> str:
+    return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
 
 def _encode(value: Any) -> Any:

@@ -122,7 +122,7 @@ def _single(target: str, values: Sequence[str] | None, read: Callable[[str, str]
         return default
     if len(values) > 1:
         refuse(target, "is given more than once")
-    return read(target, values[0]) if values[0] else default
+    return read(target, values[0])
 
 
 def _split(target: str, values: Sequence[str]) -> list[str]:

@@ -18,7 +18,7 @@ from api.query.values import refuse
 MAX_DEPTH = 5
 _NESTED = re.compile(r"(or|and|not)\(")
 _NAME = re.compile(r"[^=,()\"]+(?==)")
-_QUOTED = re.compile(r'"((?:[^"]|"")*)"(?=[,)]|$)')
+_QUOTED = re.compile(r'"((?:[^"]|"")*+)"(?=[,)]|\Z)')
 _BARE = re.compile(r'(?!")[^,)]*')
 
 

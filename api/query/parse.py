@@ -10,11 +10,11 @@ from piccolo.columns.combination import WhereRaw
 from piccolo.table import Table
 
 from api.problems import Problem
-from api.query.filters import MATCHES, SUFFIXES, all_of, any_of, filter_clause, opposite
+from api.query.filters import MATCHES, NULLS, SUFFIXES, all_of, any_of, filter_clause, opposite
 from api.query.groups import Condition, Group, parse_group
 from api.query.order import OrderTerm, complete_order, parse_order
 from api.query.shape import Shape, parse_shape
-from api.query.values import MAX_REPEATS, boolean, integer, refuse
+from api.query.values import MAX_REPEATS, MAX_VALUES, boolean, integer, refuse
 
 DEFAULT_PAGE_SIZE = 20
 MAX_PAGE_SIZE = 1000
@@ -105,7 +105,10 @@ def _single(parameters: Parameters, name: str) -> str | None:
 
 
 def _listed(parameters: Parameters, name: str) -> list[str]:
-    return [item for value in parameters.get(name, ()) for item in value.split(",")]
+    items = [item for value in parameters.get(name, ()) for item in value.split(",")]
+    if len(items) > MAX_VALUES:
+        refuse(name, f"is given more than {MAX_VALUES} values")
+    return items
 
 
 def _boolean(parameters: Parameters, name: str) -> bool:
@@ -176,12 +179,14 @@ def _count(parameters: Parameters) -> Count | None:
 
 
 def _filters(table: type[Table], parameters: Parameters) -> list[WhereRaw]:
+    size = 0
     clauses: list[WhereRaw] = []
     stock: dict[str, dict[str, Sequence[str]]] = {}
     for name, values in parameters.items():
         if name in ("__or", "__and", "__not"):
             groups = [parse_group(name.removeprefix("__"), value) for value in values]
-            if sum(group.size for group in groups) > MAX_FILTERS:
+            size += sum(group.size for group in groups)
+            if size > MAX_FILTERS:
                 _refuse_many()
             clauses += [_group_clause(table, group) for group in groups]
         elif not name.startswith("__"):
@@ -189,9 +194,10 @@ def _filters(table: type[Table], parameters: Parameters) -> list[WhereRaw]:
             if suffix in (None, "operator", "match"):
                 stock.setdefault(target, {})[suffix or ""] = values
             else:
+                size += 1
                 clauses.append(filter_clause(table, target, suffix, values))
     clauses += [_stock_clause(table, target, parts) for target, parts in stock.items()]
-    if len(clauses) > MAX_FILTERS:
+    if size + len(stock) > MAX_FILTERS:
         _refuse_many()
     return clauses
 
@@ -216,7 +222,8 @@ def _stock_clause(table: type[Table], target: str, parts: Parameters) -> WhereRa
     match = _single(parts, "match")
     if match is not None and match not in MATCHES:
         refuse(f"{target}__match", f"accepts {', '.join(MATCHES)}")
-    return filter_clause(table, target, operator or match, parts.get(""))
+    values = None if operator in NULLS else parts.get("")  # Stock forms send an empty one along.
+    return filter_clause(table, target, operator or match, values)
 
 
 def _group_clause(table: type[Table], group: Group) -> WhereRaw:
