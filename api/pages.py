@@ -1,7 +1,6 @@
 """The few HTML pages of the service. They load nothing, from here or from elsewhere."""
 
 from html import escape
-from typing import Any
 
 from api.problems import TITLES
 
@@ -11,11 +10,13 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 3rem auto
 h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2rem; border-bottom: 1px solid var(--line); }
 code { font: .9em ui-monospace, monospace; } table { border-collapse: collapse; width: 100%; }
 td, th { text-align: left; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-.verb { font-weight: 600; width: 5rem; }
+.verb { font-weight: 600; width: 5rem; } summary { cursor: pointer; padding: .2rem 0; } nav a { margin-right: .6rem; }
+details table { font-size: .85em; margin: .3rem 0 1rem; } td:first-child { white-space: nowrap; }
 """
 
 
-def _page(title: str, body: str) -> str:
+def page(title: str, body: str) -> str:
+    """A whole HTML page."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -23,7 +24,7 @@ def _page(title: str, body: str) -> str:
     )
 
 
-FRONT_PAGE = _page(
+FRONT_PAGE = page(
     "Prior-Auth Fastlane",
     "<h1>Prior-Auth Fastlane</h1>"
     "<p>The multi-tenant data service for prior authorization. Clinics share one PostgreSQL and "
@@ -38,27 +39,6 @@ FRONT_PAGE = _page(
     '<tr><td><a href="/metrics">/metrics</a></td><td>Prometheus metrics</td></tr>'
     "</table>",
 )
-
-
-def docs_page(openapi: dict[str, Any]) -> str:
-    """The OpenAPI document as a page that works without scripts."""
-    sections = []
-    for path, operations in openapi["paths"].items():
-        rows = "".join(
-            f'<tr><td class="verb">{verb.upper()}</td><td>{escape(operation["summary"])}</td></tr>'
-            for verb, operation in operations.items()
-            if verb != "parameters"
-        )
-        sections.append(f"<h2><code>{escape(path)}</code></h2><table>{rows}</table>")
-    intro = (
-        "<h1>REST API</h1><p>Send <code>Authorization: Bearer …</code>. Lists take filters "
-        "(<code>status=pending</code>, <code>payer__match=starts</code>, <code>created_at__operator=gte</code>), "
-        "<code>__order</code>, <code>__page</code>, <code>__page_size</code>, <code>__total</code>, "
-        "<code>__visible_fields</code> and <code>__readable</code>. Errors are "
-        '<a href="https://www.rfc-editor.org/rfc/rfc9457">problem details</a>. '
-        'The schemas are in <a href="/openapi.json">openapi.json</a>.</p>'
-    )
-    return _page("REST API", intro + "".join(sections))
 
 
 _ADVICE = {
@@ -79,6 +59,6 @@ _ADVICE = {
 }
 
 PROBLEM_PAGES = {
-    slug: _page(title, f"<h1>{status}: {escape(title)}</h1><p>{escape(_ADVICE[status])}</p>")
+    slug: page(title, f"<h1>{status}: {escape(title)}</h1><p>{escape(_ADVICE[status])}</p>")
     for status, (slug, title) in TITLES.items()
 }

@@ -7,9 +7,10 @@ from litestar.datastructures import State
 from litestar.types import ControllerRouterHandler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from api.docs_page import docs_page
 from api.encoding import dump_json
 from api.gateway import Metrics
-from api.pages import FRONT_PAGE, PROBLEM_PAGES, docs_page
+from api.pages import FRONT_PAGE, PROBLEM_PAGES
 from api.problems import Problem, not_found
 from api.scope import identity_of
 from tenancy.engine import FastlaneEngine

@@ -79,6 +79,15 @@ async def test_first_request_answers(client: httpx.AsyncClient, clinics: tuple[C
     assert answer.json()["total"] == len(answer.json()["rows"]) == 1
 
 
+async def test_api_examples_answer(client: httpx.AsyncClient, clinics: tuple[Clinic, Clinic]) -> None:
+    """Every request that docs/api.md shows is answered with rows, or with none that match."""
+    requests = [line for block in blocks(ROOT / "docs" / "api.md", "http") for line in block.splitlines()]
+    assert len(requests) > 10
+    for request in requests:
+        answer = await client.get(request.removeprefix("GET "), headers=clinics[0].headers())
+        assert (request, answer.status_code) == (request, 200), answer.text
+
+
 async def test_python_example_runs(engine: FastlaneEngine, capsys: pytest.CaptureFixture[str]) -> None:
     """README's example runs as it stands on the demo data, and leaves it as it was."""
     await load_demo("a demo password")
