@@ -178,5 +178,7 @@ def _columns(error: asyncpg.PostgresError) -> list[str]:
         return [name for name in key[1].split(", ") if name != "tenant_id"]
     # Under row-level security the detail keeps the columns to itself; constraints are named
     # as PostgreSQL names them.
-    named = re.fullmatch(rf"{error.table_name}_(.+?)(?:_tenant_id)?_(?:check|key|fkey)", error.constraint_name or "")
+    named = re.fullmatch(
+        rf"{error.table_name}_(?:tenant_id_)?(.+?)(?:_tenant_id)?_(?:check|key|fkey)", error.constraint_name or ""
+    )
     return [named[1]] if named else []

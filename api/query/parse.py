@@ -222,8 +222,10 @@ def _stock_clause(table: type[Table], target: str, parts: Parameters) -> WhereRa
     match = _single(parts, "match")
     if match is not None and match not in MATCHES:
         refuse(f"{target}__match", f"accepts {', '.join(MATCHES)}")
+    if match is not None and operator not in (None, "e"):
+        refuse(f"{target}__match", f"and the operator {operator} are two ways to compare; give one")
     values = None if operator in NULLS else parts.get("")  # Stock forms send an empty one along.
-    return filter_clause(table, target, operator or match, values)
+    return filter_clause(table, target, match or operator, values)
 
 
 def _group_clause(table: type[Table], group: Group) -> WhereRaw:
