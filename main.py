@@ -21,6 +21,7 @@ from api.exchange import Client
 from api.gateway import Gateway, Metrics, with_slash
 from api.idempotency import IdempotencyKeys
 from api.logs import configure_logging
+from api.me import me
 from api.openapi.document import openapi_document
 from api.problems import Problem, from_exception, not_found
 from api.query import cursor
@@ -65,18 +66,11 @@ def create_app(settings: Settings | None = None) -> Any:
     directory = IdentityDirectory(engine)
     seal = CursorSeal(derived_key(settings, cursor.PURPOSE))
     endpoints = [TenantCRUD(table, seal, RULES.get(table, ())) for tables in TABLES.values() for table in tables]
-    litestar = Litestar(
-        route_handlers=[
-            *service_routes(engine, metrics, openapi_document([crud.table for crud in endpoints], VERSION)),
-            *(mount(f"/api/{crud.table._meta.tablename}", crud) for crud in endpoints),
-        ],
-        lifespan=[lambda _: open_pool(engine, settings)],
-        exception_handlers={HTTPException: answer_exception, Exception: answer_exception},
-        openapi_config=None,
-        logging_config=None,
-    )
+    document = openapi_document([crud.table for crud in endpoints], VERSION)
+    tables = litestar([me, *(mount(f"/api/{crud.table._meta.tablename}", crud) for crud in endpoints)])
+    service = litestar(service_routes(engine, metrics, document), lifespan=[lambda _: open_pool(engine, settings)])
     api = TenantScopeMiddleware(
-        litestar,
+        tables,
         engine,
         TokenVerifier.from_settings(settings),
         directory,
@@ -88,7 +82,7 @@ def create_app(settings: Settings | None = None) -> Any:
     )
     app: Any = Gateway(
         [("/api", with_slash(api)), ("/admin", admin)],
-        litestar,
+        service,
         metrics,
         SecurityHeaders(is_production=settings.is_production),
     )
@@ -97,6 +91,18 @@ def create_app(settings: Settings | None = None) -> Any:
             app, settings.cors_origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED_HEADERS
         )
     return ProxyHeadersMiddleware(app, list(settings.trusted_proxies)) if settings.trusted_proxies else app
+
+
+def litestar(routes: Sequence[ControllerRouterHandler], **options: Any) -> Litestar:
+    """An app of these routes. Those of `/api` have one of their own: no spelling of a path
+    leads to them but through the scope of a tenant."""
+    return Litestar(
+        route_handlers=routes,
+        exception_handlers={HTTPException: answer_exception, Exception: answer_exception},
+        openapi_config=None,
+        logging_config=None,
+        **options,
+    )
 
 
 def built_when_used(build: Callable[[], Any]) -> Any:

@@ -1,14 +1,16 @@
 """Reads a JSON object from a request, and compares what was sent with what is stored."""
 
 import re
+from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
 import orjson
 from starlette.requests import Request
 
-from api.problems import FieldError, Problem, invalid
+from api.problems import MAX_ERRORS, FieldError, Problem, invalid
 
 MAX_DEPTH = 100
 _LONG_INTEGER = re.compile(rb"(?<![\d.eE+-])-?\d{19,4000}(?![\d.eE])")
@@ -41,7 +43,7 @@ def require_object(data: Any) -> dict[str, Any]:
     """The value as an object that can be stored. Raises `Problem` 422."""
     if not isinstance(data, dict):
         raise Problem(422, "The body must be a JSON object.")
-    errors = list(_unstorable(data, ()))
+    errors = list(islice(_unstorable(data, []), MAX_ERRORS))
     if errors:
         raise invalid(errors)
     return data
@@ -66,19 +68,19 @@ def is_same(sent: Any, stored: Any) -> bool:
     return bool(sent == stored)
 
 
-def _unstorable(value: Any, path: tuple[str | int, ...]) -> Any:
-    """PostgreSQL's text holds no NUL, and deep nesting serves nobody."""
-    if len(path) > MAX_DEPTH:
-        yield FieldError(path[:1], "is nested too deeply")
+def _unstorable(value: Any, way: list[str | int]) -> Iterator[FieldError]:
+    """PostgreSQL's text holds no NUL, and deep nesting serves nobody. `way` leads to the value."""
+    if len(way) > MAX_DEPTH:
+        yield FieldError(tuple(way[:1]), "is nested too deeply")
     elif isinstance(value, str):
         if "\x00" in value:
-            yield FieldError(path, "must not hold a NUL character")
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            if "\x00" in name:
-                yield FieldError(path, "must not hold a NUL character")
-            else:
-                yield from _unstorable(item, (*path, name))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _unstorable(item, (*path, index))
+            yield FieldError(tuple(way), "must not hold a NUL character")
+    elif isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, item in items:
+            if isinstance(name, str) and "\x00" in name:
+                yield FieldError(tuple(way), "must not hold a NUL character")
+            elif isinstance(item, str | dict | list):
+                way.append(name)
+                yield from _unstorable(item, way)
+                way.pop()

@@ -17,9 +17,9 @@ from api.body import media_type_of, read_json, require_object
 from api.encoding import load_stored
 from api.etags import wants_match
 from api.models import unique_key
-from api.problems import FieldError, Problem, invalid
+from api.problems import MAX_ERRORS, FieldError, Problem, invalid
 from api.query.parse import AFFECTED_OPTIONS, ListQuery, parse_query
-from api.query.shape import plain
+from api.query.shape import compact
 from api.scope import identity_of
 from api.statements import fetch
 from api.tabular import read_csv
@@ -70,11 +70,12 @@ class BulkWriter:
         changes = [self._writer.validator.change(role, data, row, whole=False) for row in stored]
         if not changes:  # What is wrong with the content is said although nothing is found.
             self._writer.validator.change(role, data, {}, whole=False)
+        ids = [row["id"] for row in found]
         if not changes or not changes[0]:
-            return json_answer(rows_body([row["body"].encode() for row in found]))
-        changed = await fetch(statements.update(self._table, changes[0], [row["id"] for row in found]))
-        bodies = {load_stored(row["body"])["id"]: row["body"].encode() for row in changed}
-        return json_answer(rows_body([bodies[row["id"]] for row in stored if row["id"] in bodies]))
+            same = statements.select_many(self._table, ids)
+        else:
+            same = statements.update(self._table, changes[0], ids)
+        return json_answer(rows_body(statements.bodies_of(await fetch(statements.bounded(same)))))
 
     async def delete(self, request: Request) -> Response:
         """204, with the number of rows in Content-Range."""
@@ -101,6 +102,8 @@ class BulkWriter:
                 values.append(self._writer.validator.new_row(role, require_object(row), given))
             except Problem as problem:
                 errors += at_index(problem, index)
+            if len(errors) >= MAX_ERRORS:
+                break
         if errors:
             raise invalid(errors)
         return values
@@ -112,7 +115,7 @@ class BulkWriter:
             raise Problem(400, "A change of many rows needs a filter, such as ?status=pending.")
         if wants_match(request.headers):
             raise Problem(400, "If-Match is about one row; a change of many rows has none.")
-        query.shape = plain(self._table)
+        query.shape = compact(self._table)
         return query
 
     async def _locked(self, query: ListQuery) -> list[Any]:

@@ -39,6 +39,7 @@ from pydantic import (
 from api.problems import FieldError
 from api.times import in_range
 
+MAX_ITEMS = 1000
 SERVER_COLUMNS = ("id", "tenant_id", "created_at", "updated_at")
 
 
@@ -126,7 +127,8 @@ def _type(column: Column) -> Any:
         case JSON() | JSONB():
             return dict[str, Any]
         case Array():
-            return list[_type(column.base_column)]  # type: ignore[misc]
+            # Bounded: each faulty item would be an error of its own.
+            return Annotated[list[_type(column.base_column)], Field(max_length=MAX_ITEMS)]  # type: ignore[misc]
         case ForeignKey() | UUID():
             return uuid.UUID
         case Varchar():

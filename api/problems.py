@@ -7,6 +7,7 @@ https://www.postgresql.org/docs/current/errcodes-appendix.html
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import asyncpg
@@ -23,6 +24,8 @@ from tenancy.transaction import TransactionAborted
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
+MAX_ERRORS = 100
+MAX_NAMED = 10
 
 log = structlog.get_logger()
 
@@ -96,10 +99,12 @@ def not_found() -> Problem:
 
 
 def invalid(errors: Iterable[FieldError]) -> Problem:
-    """422 with the fields that are to blame."""
-    found = tuple(errors)
-    named = ", ".join(dict.fromkeys(".".join(map(str, error.path)) for error in found))
-    return Problem(422, f"Not valid: {named}." if named else "The body is not valid.", found)
+    """422 with the fields that are to blame, the first hundred of them."""
+    found = tuple(islice(errors, MAX_ERRORS))
+    names = list(dict.fromkeys(".".join(map(str, error.path)) for error in found))
+    more = " and more" if len(names) > MAX_NAMED else ""
+    named = ", ".join(names[:MAX_NAMED])
+    return Problem(422, f"Not valid: {named}{more}." if named else "The body is not valid.", found)
 
 
 def from_exception(error: BaseException) -> Problem:
@@ -136,22 +141,28 @@ def _from_postgres(error: asyncpg.PostgresError) -> Problem:
         return Problem(409, "Other rows refer to this one.")
     if state == "23505":
         return Problem(409, "A row with these values exists already.", fields)
-    if state == "21000":
-        return Problem(422, "Two rows of the list have the same unique key.")
     if state[:2] in ("22", "23"):
         return invalid(fields)
-    if state == "42501":
-        return Problem(403, "The database does not allow this.")
-    if state == "57014":
-        return Problem(504, "The database took longer than a request may.")
-    if state in ("40001", "40P01", "55P03"):
-        return Problem(503, "Another change was in the way; try again.")
-    if state[:2] in ("08", "53", "57", "58", "XX") or isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
-        return Problem(503, "The database cannot serve this right now.")
+    known = _BY_STATE.get(state) or _BY_STATE.get(state[:2])
+    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+        known = _BY_STATE["08"]
+    if known:
+        return Problem(*known)
     log.error("unexpected database error", sqlstate=state, exc_info=error)
     return Problem(500, "The server failed to answer. The request id helps to find out why.")
 
 
+_AWAY = (503, "The database cannot serve this right now.")
+_BUSY = (503, "Another change was in the way; try again.")
+# By SQLSTATE, or by its class, the first two characters.
+_BY_STATE = {
+    "21000": (422, "Two rows of the list have the same unique key."),
+    "42501": (403, "The database does not allow this."),
+    "54": (400, "This asks for more than the database can build at once. Ask for less."),
+    "57014": (504, "The database took longer than a request may."),
+    **dict.fromkeys(("40001", "40P01", "55P03"), _BUSY),
+    **dict.fromkeys(("08", "53", "57", "58", "XX"), _AWAY),
+}
 _MESSAGES = {
     "22001": "is too long",
     "23502": "is required",

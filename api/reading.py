@@ -5,7 +5,6 @@ from math import ceil
 from typing import Any
 from uuid import UUID
 
-import orjson
 from piccolo.table import Table
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,7 +23,10 @@ from api.statements import fetch
 from api.tabular import header_line, row_line
 from tenancy.permissions import Operation, require
 
+SMALL_PAGE = 20
+MAX_CURSOR = 4000
 CSV_PART_ROWS = 1000
+CSV_PART_BYTES = 4 * 1024 * 1024
 
 
 class Reader:
@@ -75,9 +77,12 @@ class Reader:
         after = None
         if query.cursor:
             after = self._seal.open(query.cursor, identity_of(request.scope).tenant_id, self._name, query.order)
-        found = await fetch(statements.select_page(query, after, query.page_size + 1))
+        statement = statements.select_page(query, after, query.page_size + 1)
+        if query.page_size > SMALL_PAGE or query.shape.related:
+            statement = statements.bounded(statement, len(query.order))
+        found = await fetch(statement)
         rows = found[: query.page_size]
-        return [row["body"].encode() for row in rows], rows[-1] if len(found) > len(rows) else None
+        return statements.bodies_of(rows), rows[-1] if len(found) > len(rows) else None
 
     async def _about(
         self, request: Request, query: ListQuery, length: int, last: Any
@@ -108,17 +113,20 @@ class Reader:
         if last is None:
             return None
         values = statements.order_values(last, query.order)
-        return self._seal.seal(identity_of(request.scope).tenant_id, self._name, query.order, values)
+        cursor = self._seal.seal(identity_of(request.scope).tenant_id, self._name, query.order, values)
+        if len(cursor) > MAX_CURSOR:
+            raise Problem(400, "Values of this order are too long for a cursor; order by something shorter.")
+        return cursor
 
     async def _total(self, query: ListQuery) -> int:
-        """The exact number, or the planner's estimate where counting would be long."""
-        if query.count is not Count.estimated:
+        """The exact number, or an estimate where counting would be long."""
+        if query.count is not Count.estimated or query.search is not None:
             return int((await fetch(statements.count_exactly(query)))[0]["total"])
         counted = int((await fetch(statements.count_some(query)))[0]["total"])
         if counted <= statements.EXACT_UP_TO:
             return counted
-        plan = orjson.loads((await fetch(statements.explain(query)))[0]["QUERY PLAN"])
-        return max(counted, int(plan[0]["Plan"]["Plan Rows"]))
+        sampled = await fetch(statements.count_sampled(query))
+        return max(counted, int(sampled[0]["total"]) if sampled else 0)
 
     # -- CSV -----------------------------------------------------------------
 
@@ -133,11 +141,11 @@ class Reader:
             "Content-Type": "text/csv; charset=utf-8; header=present",
             "Content-Disposition": f'attachment; filename="{self._name}.csv"',
         }
-        if is_head(request.scope):
-            return unsized(Response(headers=headers))
         if query.is_paged:
             rows, _ = await self._page(request, query)
             return Response(header_line(names) + _lines(names, rows), headers=headers)
+        if is_head(request.scope):
+            return unsized(Response(headers=headers))
         after: list[Any] | None = None
         is_last = False
 
@@ -145,10 +153,12 @@ class Reader:
             nonlocal after, is_last
             if is_last:
                 return None
-            found = await fetch(statements.select_page(query, after, CSV_PART_ROWS))
-            is_last = len(found) < CSV_PART_ROWS
-            after = statements.order_values(found[-1], query.order) if found else None
-            return _lines(names, [row["body"].encode() for row in found])
+            page = statements.select_page(query, after, CSV_PART_ROWS)
+            found = await fetch(statements.bounded(page, len(query.order), CSV_PART_BYTES))
+            rows = [row for row in found if row["body"] is not None]
+            is_last = len(rows) == len(found) < CSV_PART_ROWS
+            after = statements.order_values(rows[-1], query.order) if rows else None
+            return _lines(names, statements.bodies_of(rows))
 
         first = header_line(names) + (await next_part() or b"")
         return stream(request.scope, first, next_part, headers)

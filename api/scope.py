@@ -80,7 +80,7 @@ class TenantScopeMiddleware:
             held.add_headers(rate_limit_headers(allowance))
         await held.release(send, more=bool(stream))
         if stream:
-            await self._continue(subject, client, stream[0], receive, send)
+            await self._continue(subject, scope, stream[0], receive, send)
 
     async def _identify(self, subject: str) -> Identity:
         identity = await self._directory.of_subject(subject)
@@ -108,9 +108,10 @@ class TenantScopeMiddleware:
         if key is None:
             await self._app(scope, replay(body), held.hold)
             return
-        fingerprint = self._idempotency.fingerprint(
-            "POST", Client.of(scope).path, scope.get("query_string", b""), headers.get("content-type", ""), body
-        )
+        # Another role may get another answer, and a preference asks for one.
+        asked = " ".join([identity.role.value, headers.get("content-type", ""), headers.get("prefer", "")])
+        query = scope.get("query_string", b"")
+        fingerprint = self._idempotency.fingerprint("POST", scope["path"], query, asked, body)
         found = await self._idempotency.find(transaction.connection, identity, key, fingerprint)
         if found is not None:
             await send_response(found.response(), scope, held.hold)
@@ -121,13 +122,16 @@ class TenantScopeMiddleware:
                 transaction.connection, identity, key, fingerprint, held.status, held.headers, held.body
             )
 
-    async def _continue(self, subject: str, client: Client, next_part: NextPart, receive: Receive, send: Send) -> None:
+    async def _continue(self, subject: str, scope: Scope, next_part: NextPart, receive: Receive, send: Send) -> None:
         """The rest of a stream: for each part the user is looked up and bound again, and
-        nothing is held while the client reads it."""
+        nothing is held while the client reads it. Whose rights change midway gets no more."""
+        identity = identity_of(scope)
+        client = Client.of(scope)
         part: bytes | None = b""
         async with watch_departure(receive) as departed:
             while part is not None and not departed.is_set():
-                identity = await self._identify(subject)
+                if await self._identify(subject) != identity:
+                    raise Problem(403, "The user's rights changed while the answer was sent.")
                 async with self._engine.transaction(scope=_bind(identity, client)):
                     part = await next_part()
                 if part:

@@ -1,9 +1,8 @@
-"""The paths beside the tables: the front page, health, metrics, and who one is."""
+"""The paths beside `/api`: the front page, documents, health, metrics."""
 
 from typing import Any
 
-from litestar import Request, Response, get
-from litestar.datastructures import State
+from litestar import Response, get
 from litestar.types import ControllerRouterHandler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -12,18 +11,15 @@ from api.encoding import dump_json
 from api.gateway import Metrics
 from api.pages import FRONT_PAGE, PROBLEM_PAGES
 from api.problems import Problem, not_found
-from api.scope import identity_of
 from tenancy.engine import FastlaneEngine
-from tenancy.permissions import permissions_of
 from tenancy.readiness import why_not_ready
-from tenancy.tables import Tenant, User
 
 HTML = "text/html"
 
 
 def service_routes(engine: FastlaneEngine, metrics: Metrics, openapi: dict[str, Any]) -> list[ControllerRouterHandler]:
     """Route handlers bound to this app's engine and metrics."""
-    return [front_page, favicon, healthz, problem_page, me, *_state_routes(engine, metrics), *_document_routes(openapi)]
+    return [front_page, favicon, healthz, problem_page, *_state_routes(engine, metrics), *_document_routes(openapi)]
 
 
 @get("/", media_type=HTML, sync_to_thread=False)
@@ -49,19 +45,6 @@ def problem_page(slug: str) -> str:
     if slug not in PROBLEM_PAGES:
         raise not_found()
     return PROBLEM_PAGES[slug]
-
-
-@get("/api/me")
-async def me(request: Request[Any, Any, State]) -> Response[bytes]:
-    """The user, the tenant, and what the role may do."""
-    identity = identity_of(request.scope)
-    user = await User.select(User.id, User.email, User.name, User.role).where(User.id == identity.user_id).first()
-    tenant = await Tenant.select(Tenant.id, Tenant.slug, Tenant.name).first()
-    if user is None or tenant is None:
-        raise Problem(403, "This person is not a user of any tenant.")
-    permissions = permissions_of(identity.role)
-    body = {"user": user, "tenant": tenant, "role": identity.role.value, "permissions": permissions}
-    return Response(dump_json(body), media_type="application/json")
 
 
 def _state_routes(engine: FastlaneEngine, metrics: Metrics) -> list[ControllerRouterHandler]:

@@ -13,6 +13,7 @@ from piccolo.columns import Column
 from piccolo.querystring import QueryString
 from piccolo.table import Table
 
+from api.problems import Problem
 from api.query.filters import all_of
 from api.query.order import OrderTerm, rows_after
 from api.query.parse import ListQuery
@@ -20,6 +21,8 @@ from api.query.shape import Shape, plain, row_json
 from tenancy.scoping import database
 
 EXACT_UP_TO = 1000
+SAMPLED_ROWS = 50_000
+ANSWER_LIMIT = 32 * 1024 * 1024
 
 
 async def fetch(statement: QueryString) -> list[Any]:
@@ -29,6 +32,27 @@ async def fetch(statement: QueryString) -> list[Any]:
     sql, values = statement.compile_string()
     rows: list[Any] = await transaction.connection.fetch(sql, *values)
     return rows
+
+
+def bounded(statement: QueryString, keys: int = 0, limit: int = ANSWER_LIMIT) -> QueryString:
+    """The statement with `body` NULL in the rows that would make the answer larger than `limit`
+    bytes; the first row is always there. Neither side then holds more than that."""
+    columns = "".join(f", k{index}" for index in range(keys))
+    return QueryString(
+        f"WITH page AS ({{}}) SELECT CASE WHEN size <= {limit} OR number = 1 THEN body END AS body{columns} "
+        "FROM (SELECT page.*, sum(octet_length(body)) OVER rows AS size, row_number() OVER rows AS number "
+        "FROM page WINDOW rows AS (ROWS UNBOUNDED PRECEDING)) AS page",
+        statement,
+    )
+
+
+def bodies_of(rows: Sequence[Any]) -> list[bytes]:
+    """The JSON of `bounded` rows. Raises `Problem` 400 when the answer would be too large."""
+    if any(row["body"] is None for row in rows):
+        raise Problem(
+            400, f"The answer would have more than {ANSWER_LIMIT} bytes. Ask for fewer rows, or for fewer fields."
+        )
+    return [row["body"].encode() for row in rows]
 
 
 # -- Reading -----------------------------------------------------------------
@@ -72,7 +96,7 @@ def lock_one(table: type[Table], row_id: UUID) -> QueryString:
 
 
 def lock_matching(query: ListQuery, limit: int) -> QueryString:
-    """`id` and `body` of the rows that a bulk change is about, by their keys."""
+    """`id` and `body`, of what is short, of the rows that a bulk change is about, by their keys."""
     name = _name(query.shape.table)
     return QueryString(
         f"SELECT {name}.id, {row_json(query.shape, name)}::text AS body FROM {{}}{{}} "
@@ -80,6 +104,14 @@ def lock_matching(query: ListQuery, limit: int) -> QueryString:
         _source(query),
         _where(query.where),
         limit,
+    )
+
+
+def select_many(table: type[Table], ids: Sequence[UUID]) -> QueryString:
+    """`body` of each row, as it is stored."""
+    name = _name(table)
+    return QueryString(
+        f"SELECT {row_json(plain(table), name)}::text AS body FROM {name} WHERE {name}.id = ANY({{}})", list(ids)
     )
 
 
@@ -98,9 +130,19 @@ def count_some(query: ListQuery) -> QueryString:
     )
 
 
-def explain(query: ListQuery) -> QueryString:
-    """The planner's estimate of how many rows match, as the JSON of a plan."""
-    return QueryString("EXPLAIN (FORMAT JSON) SELECT 1 FROM {}{}", _source(query), _where(query.where))
+def count_sampled(query: ListQuery) -> QueryString:
+    """`total`, scaled up from a sample of the table's pages. The planner's own estimate would be
+    made of statistics over all tenants, and tell one what others have."""
+    name = _name(query.shape.table)
+    table = query.shape.table._meta.tablename
+    return QueryString(
+        "SELECT (count(*) * 100 / sample.percent)::bigint AS total FROM "
+        f"(SELECT least(100, 100.0 * {SAMPLED_ROWS} / greatest(reltuples, 1))::real AS percent "
+        f"FROM pg_class WHERE oid = '{table}'::regclass) AS sample "
+        f"CROSS JOIN LATERAL (SELECT 1 FROM {name} TABLESAMPLE SYSTEM (sample.percent) REPEATABLE (1){{}}) AS found "
+        "GROUP BY sample.percent",
+        _where(query.where),
+    )
 
 
 def _name(table: type[Table]) -> str:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from api.body import is_same
 from api.encoding import dump_json
 from api.models import create_body, field_errors, patch_body, server_columns
-from api.problems import FieldError, Problem, invalid
+from api.problems import MAX_ERRORS, FieldError, Problem, invalid
 from tenancy.rules import Change, Rule, RuleViolation
 from tenancy.tables import Role
 
@@ -56,6 +56,9 @@ class BodyValidator:
         ]
         own = {name: value for name, value in data.items() if name not in self._server_columns}
         model = self._patch if partial else self._create
+        unknown = own.keys() - model.model_fields.keys()
+        if len(unknown) > MAX_ERRORS:  # Pydantic would write an error for each of a million.
+            raise invalid(FieldError((name,), "Extra inputs are not permitted") for name in sorted(unknown))
         try:
             values = model.model_validate_json(dump_json(own))
         except ValidationError as error:

@@ -12,6 +12,7 @@ from piccolo.columns import JSON, JSONB, Array, Column, Text, Varchar
 from piccolo.columns.combination import WhereRaw
 from piccolo.table import Table
 
+from api.problems import Problem
 from api.query.values import MAX_VALUES, boolean, find_column, number, refuse, split_values, typed
 
 COMPARISONS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
@@ -28,6 +29,7 @@ MATCHES: dict[str, Callable[[str], str]] = {
 }
 SUFFIXES = frozenset({*OPERATORS, *MATCHES, *ARRAYS})
 MAX_PATH = 10
+MAX_MATCH = 255
 _LIKE_SPECIAL = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
 
 
@@ -156,6 +158,8 @@ def _scalar_clause(target: str, name: str, operator: str, values: list[Any]) -> 
 
 def _match_clause(expression: str, match: str, values: Sequence[str], *args: Any) -> WhereRaw:
     """`args` fill the placeholders of `expression`. Several values widen."""
+    if any(len(value) > MAX_MATCH for value in values):  # One long match cannot be interrupted.
+        raise Problem(400, f"A text to match may have {MAX_MATCH} characters.")
     pattern = MATCHES[match]
     return any_of([WhereRaw(f"{expression} ILIKE {{}}", *args, pattern(escape_like(value))) for value in values])
 

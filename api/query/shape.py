@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from piccolo.columns import Column, ForeignKey, Timestamptz
+from piccolo.columns import JSON, JSONB, Column, ForeignKey, Text, Timestamptz
 from piccolo.table import Table
 
 from api.query.relations import Relation, relations_of
@@ -45,6 +45,11 @@ class Shape:
         return any(relation.is_many or shape.has_many() for relation, shape in self.related.values())
 
 
+def compact(table: type[Table]) -> Shape:
+    """What is short: no documents, no texts without a length."""
+    return Shape(table, [c for c in visible_columns(table) if not isinstance(c, JSON | JSONB | Text)])
+
+
 def plain(table: type[Table]) -> Shape:
     """All columns, nothing else."""
     return Shape(table, visible_columns(table))
@@ -70,8 +75,12 @@ def parse_shape(table: type[Table], visible: Sequence[str], included: Sequence[s
 def _walk(shape: Shape, way: Sequence[str], parameter: str, *, complete: bool = False) -> Shape:
     if len(way) > MAX_DEPTH:
         refuse(parameter, f"accepts paths of up to {MAX_DEPTH} relations")
+    came_by: Relation | None = None
     for key in way:
         relation = _relation(shape.table, key, parameter)
+        if came_by and came_by.is_many and not relation.is_many and came_by.column is relation.column:
+            refuse(parameter, f"goes back with {key} to where it came from")
+        came_by = relation
         if key not in shape.related:
             columns = visible_columns(relation.target) if complete else []
             shape.related[key] = (relation, Shape(relation.target, columns))
