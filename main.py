@@ -16,7 +16,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api import idempotency
 from api.admin import AdminGate
-from api.crud import TenantCRUD
+from api.crud.endpoints import TenantCRUD
 from api.exchange import Client
 from api.gateway import Gateway, Metrics, with_slash
 from api.idempotency import IdempotencyKeys

@@ -5,8 +5,7 @@ https://asgi.readthedocs.io/en/latest/specs/www.html
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,23 +101,6 @@ async def _drain(receive: Receive, more: bool) -> None:
                 drained += len(chunk)
     except TimeoutError:
         pass
-
-
-@asynccontextmanager
-async def watch_departure(receive: Receive) -> AsyncIterator[asyncio.Event]:
-    """An event that is set when the client has hung up. For when its body has been read."""
-    departed = asyncio.Event()
-
-    async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        departed.set()
-
-    watching = asyncio.create_task(watch())
-    try:
-        yield departed
-    finally:
-        watching.cancel()
 
 
 def replay(body: bytes) -> Receive:

@@ -10,7 +10,6 @@ from typing import Any
 
 from starlette.datastructures import Headers
 
-from api.answers import NextPart, expect_stream
 from api.exchange import (
     ASGIApp,
     Client,
@@ -21,12 +20,12 @@ from api.exchange import (
     read_body,
     replay,
     send_response,
-    watch_departure,
 )
 from api.idempotency import IdempotencyKeys, key_of
 from api.problems import Problem
 from api.rate_limit import headers as rate_limit_headers
 from api.rate_limit import refuse
+from api.streams import NextPart, expect_stream, watch_departure
 from tenancy.context import DatabaseRole
 from tenancy.context import Scope as TenantScope
 from tenancy.engine import FastlaneEngine

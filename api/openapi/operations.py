@@ -4,7 +4,7 @@ from typing import Any
 
 from piccolo.table import Table
 
-from api.models import unique_key
+from api.crud.models import unique_key
 from api.openapi.parameters import (
     IDEMPOTENCY_KEY,
     IF_MATCH,

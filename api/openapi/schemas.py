@@ -9,7 +9,7 @@ from typing import Any
 from piccolo.columns import JSON, JSONB, Column, ForeignKey
 from piccolo.table import Table
 
-from api.models import create_body, output_model, patch_body
+from api.crud.models import create_body, output_model, patch_body
 from api.query.relations import Relation, relations_of
 from tenancy.json_documents import document_fields, known_documents
 

@@ -12,8 +12,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from api.crud.statements import select_page
 from api.query.parse import parse_query
-from api.statements import select_page
 from cases.tables import CaseCode
 from tenancy.context import DatabaseRole, Scope
 from tenancy.tables import Role

@@ -5,7 +5,7 @@ import pytest
 from piccolo.columns import JSON, JSONB, UUID, Secret, Timestamptz, Varchar
 from piccolo.table import Table
 
-from api.models import output_model
+from api.crud.models import output_model
 from api.openapi.schemas import table_schemas
 from api.problems import Problem
 from api.query.parse import parse_query

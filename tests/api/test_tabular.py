@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from piccolo.columns import Column
 
+from api.crud.tabular import MAX_ROWS, csv_line, header_line, read_csv, row_line
 from api.problems import Problem
-from api.tabular import MAX_ROWS, csv_line, header_line, read_csv, row_line
 from cases.tables import Case, CaseCode, Ruleset, Task
 
 COLUMNS: dict[str, Column] = {

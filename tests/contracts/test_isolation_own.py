@@ -8,7 +8,7 @@ import httpx
 import pytest
 from piccolo.columns import ForeignKey
 
-from api.models import server_columns
+from api.crud.models import server_columns
 from tenancy.permissions import PERMISSIONS, is_allowed
 from tenancy.tables import Role
 from tests.clinics import TABLES, Clinic

@@ -9,18 +9,19 @@ from piccolo.table import Table
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import statements
-from api.answers import link_header, rows_body, stream, tagged_answer, unsized
+from api.crud import statements
+from api.crud.answers import link_header, rows_body, tagged_answer
+from api.crud.etags import etag_of
+from api.crud.statements import fetch
+from api.crud.tabular import header_line, row_line
 from api.encoding import load_stored
-from api.etags import etag_of
 from api.exchange import is_head
 from api.problems import Problem, not_found
 from api.query.cursor import CursorSeal
 from api.query.parse import COUNT_OPTIONS, SHAPE_OPTIONS, Count, ListQuery, parse_query
 from api.query.shape import Shape
 from api.scope import identity_of
-from api.statements import fetch
-from api.tabular import header_line, row_line
+from api.streams import stream, unsized
 from tenancy.permissions import Operation, require
 
 SMALL_PAGE = 20

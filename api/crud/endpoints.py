@@ -14,18 +14,18 @@ from piccolo_api.crud.endpoints import PiccoloCRUD
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import json_answer
-from api.bulk import BulkWriter
-from api.models import create_body
+from api.crud.answers import json_answer
+from api.crud.bulk import BulkWriter
+from api.crud.models import create_body
+from api.crud.reading import Reader
+from api.crud.writing import Writer
 from api.problems import Problem, not_found
 from api.query.cursor import CursorSeal
 from api.query.filters import escape_like
 from api.query.parse import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, parse_query
 from api.query.relations import HIDDEN_TAGS
 from api.query.values import integer
-from api.reading import Reader
 from api.scope import identity_of
-from api.writing import Writer
 from tenancy.permissions import Operation, allowed_to_any, require
 from tenancy.rules import Rule
 

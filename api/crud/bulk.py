@@ -11,20 +11,20 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import statements
-from api.answers import json_answer, row_answer, rows_body
-from api.body import media_type_of, read_json, require_object
+from api.crud import statements
+from api.crud.answers import json_answer, row_answer, rows_body
+from api.crud.body import media_type_of, read_json, require_object
+from api.crud.etags import wants_match
+from api.crud.models import unique_key
+from api.crud.statements import fetch
+from api.crud.tabular import read_csv
+from api.crud.validation import Row, at_index
+from api.crud.writing import Writer
 from api.encoding import load_stored
-from api.etags import wants_match
-from api.models import unique_key
 from api.problems import MAX_ERRORS, FieldError, Problem, invalid
 from api.query.parse import AFFECTED_OPTIONS, ListQuery, parse_query
 from api.query.shape import compact
 from api.scope import identity_of
-from api.statements import fetch
-from api.tabular import read_csv
-from api.validation import Row, at_index
-from api.writing import Writer
 from tenancy.permissions import Operation, require
 
 MAX_ROWS = 1000

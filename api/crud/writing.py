@@ -8,17 +8,17 @@ from piccolo.table import Table
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import statements
-from api.answers import row_answer
-from api.body import read_json, require_object
+from api.crud import statements
+from api.crud.answers import row_answer
+from api.crud.body import read_json, require_object
+from api.crud.etags import require_match, wants_match
+from api.crud.models import writable_columns
+from api.crud.statements import fetch
+from api.crud.validation import BodyValidator, Row
 from api.encoding import load_stored
-from api.etags import require_match, wants_match
-from api.models import writable_columns
 from api.problems import not_found
 from api.query.parse import parse_query
 from api.scope import identity_of
-from api.statements import fetch
-from api.validation import BodyValidator, Row
 from tenancy.rules import Rule
 
 

@@ -6,9 +6,9 @@ from typing import Any
 from piccolo.table import Table
 from pydantic import BaseModel, ValidationError
 
-from api.body import is_same
+from api.crud.body import is_same
+from api.crud.models import create_body, field_errors, patch_body, server_columns
 from api.encoding import dump_json
-from api.models import create_body, field_errors, patch_body, server_columns
 from api.problems import MAX_ERRORS, FieldError, Problem, invalid
 from tenancy.rules import Change, Rule, RuleViolation
 from tenancy.tables import Role

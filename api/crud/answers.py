@@ -1,17 +1,14 @@
-"""The successes of the CRUD protocol: JSON with its tag, pages with their links, CSV in parts."""
+"""The successes of the CRUD protocol: JSON with its tag, pages with their links."""
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.crud.etags import etag_of, is_unmodified
 from api.encoding import dump_json
-from api.etags import etag_of, is_unmodified
-
-NextPart = Callable[[], Awaitable[bytes | None]]
-_STREAM = "fastlane.stream"
 
 
 def json_answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -46,23 +43,3 @@ def link_header(path: str, pairs: list[tuple[str, str]], relations: Mapping[str,
         query = urlencode([*(pair for pair in pairs if pair[0] != name), (name, value)])
         links.append(f'<{path}?{query}>; rel="{relation}"')
     return {"Link": ", ".join(links)} if links else {}
-
-
-def expect_stream(scope: MutableMapping[str, Any]) -> list[NextPart]:
-    """Where `stream` will leave what goes on after the commit: a scope is copied on its way down."""
-    left: list[NextPart] = []
-    scope[_STREAM] = left
-    return left
-
-
-def stream(scope: Mapping[str, Any], first: bytes, next_part: NextPart, headers: Mapping[str, str]) -> Response:
-    """An answer whose further parts are fetched one by one, each in a transaction of its own,
-    while the client reads. None ends it."""
-    scope[_STREAM].append(next_part)
-    return unsized(Response(first, 200, dict(headers)))
-
-
-def unsized(response: Response) -> Response:
-    """Of a length that is not known beforehand."""
-    del response.headers["content-length"]
-    return response

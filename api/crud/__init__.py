@@ -1,0 +1,1 @@
+"""The CRUD protocol: what a client reads and writes at `/api/{table}/`."""
