@@ -48,6 +48,7 @@ VERSION = "0.1.0"
 EXPOSED_HEADERS = (
     *("Content-Disposition", "Content-Range", "ETag", "Idempotent-Replayed", "Link", "Location"),
     *("Preference-Applied", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"),
+    *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
 )
 TABLES: Mapping[str, Sequence[type[Table]]] = {
     "Prior authorization": (Case, CaseCode, Ingestion, Ruleset, Task),

@@ -10,11 +10,13 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from api.exchange import ASGIApp, Client, ClientGone, Message, Receive, Scope, Send, as_get, send_response
-from api.problems import from_exception
+from api.problems import from_exception, not_found
 from api.security_headers import SecurityHeaders
+from tenancy.permissions import PERMISSIONS
 
 log = structlog.get_logger()
 
+_API_PARTS = frozenset({"me", *(table for table, _ in PERMISSIONS)})
 _COLLECTION_PATHS = frozenset({"ids", "count", "new", "schema", "references"})
 
 
@@ -67,6 +69,8 @@ class Gateway:
 
         path = scope["path"]
         try:
+            if "//" in path:  # Below us it would count as one slash, and name another resource.
+                raise not_found()
             await self._app_for(path)(scope, receive, observed_send)
         except ClientGone:
             return
@@ -104,7 +108,7 @@ def route_of(path: str) -> str:
     parts = path.strip("/").split("/")
     if parts[0] == "api" and len(parts) > 1:
         known = len(parts) == 2 or (len(parts) == 3 and parts[2] in _COLLECTION_PATHS)
-        table = parts[1] if parts[1].isidentifier() and len(parts[1]) < 32 else "unknown"
+        table = parts[1] if parts[1] in _API_PARTS else "unknown"
         return f"/api/{table}/" + ("" if len(parts) == 2 else f"{parts[2]}/" if known else "{id}/")
     if parts[0] in ("admin", "docs"):
         return f"/{parts[0]}/"

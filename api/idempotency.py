@@ -31,7 +31,8 @@ _FIND = (_SQL / "idempotency_find.sql").read_text(encoding="utf-8")
 _STORE = (_SQL / "idempotency_store.sql").read_text(encoding="utf-8")
 _PURGE = (_SQL / "idempotency_purge.sql").read_text(encoding="utf-8")
 # The draft's form, a string of RFC 9651: a quote or a backslash in it is escaped.
-_QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
+_QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
+_BARE = re.compile(r"[!#-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,9 @@ def key_of(headers: Headers) -> str | None:
     quoted = _QUOTED.fullmatch(key)
     if quoted:
         key = re.sub(r"\\(.)", r"\1", quoted[1])
-    is_broken = len(given) > 1 or (not quoted and key.startswith('"'))
-    if is_broken or not 1 <= len(key) <= MAX_KEY_LENGTH or not (key.isascii() and key.isprintable()):
-        raise Problem(400, f"One Idempotency-Key may be sent, of 1 to {MAX_KEY_LENGTH} printable ASCII characters.")
+    if len(given) > 1 or not (quoted or _BARE.fullmatch(key)) or not 1 <= len(key) <= MAX_KEY_LENGTH:
+        detail = f"One Idempotency-Key may be sent, of 1 to {MAX_KEY_LENGTH} printable ASCII characters"
+        raise Problem(400, f"{detail}, in double quotes if a blank or a quote is among them.")
     return key
 
 

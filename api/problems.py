@@ -26,6 +26,7 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
 MAX_ERRORS = 100
 MAX_NAMED = 10
+MAX_NAME = 200
 
 log = structlog.get_logger()
 
@@ -54,11 +55,16 @@ class FieldError:
     path: tuple[str | int, ...]
     message: str
 
+    @property
+    def name(self) -> str:
+        """The path with dots."""
+        return _clipped(".".join(str(part) for part in self.path))
+
     def as_json(self) -> dict[str, str]:
         escaped = (str(part).replace("~", "~0").replace("/", "~1") for part in self.path)
         return {
-            "field": ".".join(str(part) for part in self.path),
-            "pointer": "".join(f"/{part}" for part in escaped),
+            "field": self.name,
+            "pointer": _clipped("".join(f"/{part}" for part in escaped)),
             "message": self.message,
         }
 
@@ -93,6 +99,11 @@ class Problem(Exception):
         return Response(orjson.dumps(body), self.status, headers, media_type=MEDIA_TYPE)
 
 
+def _clipped(name: str) -> str:
+    """A name that a client made up may be as long as its body."""
+    return name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}…"
+
+
 def not_found() -> Problem:
     """The same for a row that does not exist and a row of another tenant."""
     return Problem(404, "There is no such resource.")
@@ -101,7 +112,7 @@ def not_found() -> Problem:
 def invalid(errors: Iterable[FieldError]) -> Problem:
     """422 with the fields that are to blame, the first hundred of them."""
     found = tuple(islice(errors, MAX_ERRORS))
-    names = list(dict.fromkeys(".".join(map(str, error.path)) for error in found))
+    names = list(dict.fromkeys(error.name for error in found))
     more = " and more" if len(names) > MAX_NAMED else ""
     named = ", ".join(names[:MAX_NAMED])
     return Problem(422, f"Not valid: {named}{more}." if named else "The body is not valid.", found)

@@ -108,7 +108,7 @@ class TenantScopeMiddleware:
             await self._app(scope, replay(body), held.hold)
             return
         # Another role may get another answer, and a preference asks for one.
-        asked = " ".join([identity.role.value, headers.get("content-type", ""), headers.get("prefer", "")])
+        asked = repr((identity.role.value, headers.get("content-type", ""), headers.getlist("prefer")))
         query = scope.get("query_string", b"")
         fingerprint = self._idempotency.fingerprint("POST", scope["path"], query, asked, body)
         found = await self._idempotency.find(transaction.connection, identity, key, fingerprint)

@@ -92,6 +92,7 @@ class Case(TenantTable, tablename="cases", help_text="A request for prior author
     """One request to one payer. Holds a keyed hash of the member's identifier, never the identifier."""
 
     server_columns: ClassVar[tuple[str, ...]] = ("created_by",)
+    user_column: ClassVar[str] = "created_by"
     relation_names: ClassVar[dict[str, tuple[str, str]]] = {"created_by": ("creator", "created_cases")}
     search_function: ClassVar[str] = "cases.search_cases_1"
     triggers: ClassVar[dict[str, str]] = {

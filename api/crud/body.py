@@ -13,6 +13,7 @@ from starlette.requests import Request
 from api.problems import MAX_ERRORS, FieldError, Problem, invalid
 
 MAX_DEPTH = 100
+_ACCEPTED = {"POST": {"Accept-Post": "application/json, text/csv"}, "PATCH": {"Accept-Patch": "application/json"}}
 _LONG_INTEGER = re.compile(rb"(?<![\d.eE+-])-?\d{19,4000}(?![\d.eE])")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 
@@ -28,7 +29,11 @@ async def read_json(request: Request) -> Any:
     if media_type != "application/json" and not (
         media_type.startswith("application/") and media_type.endswith("+json")
     ):
-        raise Problem(415, "Send application/json.", headers={"Accept-Post": "application/json"})
+        accepted = {
+            "POST": {"Accept-Post": "application/json, text/csv"},
+            "PATCH": {"Accept-Patch": "application/json"},
+        }
+        raise Problem(415, "Send application/json.", headers=accepted.get(request.method, {}))
     body = await request.body()
     try:
         data = orjson.loads(body)

@@ -17,7 +17,7 @@ from api.crud.body import media_type_of, read_json, require_object
 from api.crud.etags import wants_match
 from api.crud.models import unique_key
 from api.crud.statements import fetch
-from api.crud.tabular import read_csv
+from api.crud.tabular import MAX_ROWS, read_csv
 from api.crud.validation import Row, at_index
 from api.crud.writing import Writer
 from api.encoding import load_stored
@@ -27,7 +27,6 @@ from api.query.shape import compact
 from api.scope import identity_of
 from tenancy.permissions import Operation, require
 
-MAX_ROWS = 1000
 _MERGE = re.compile(r"(?:^|[,;])\s*resolution\s*=\s*\"?merge-duplicates\"?\s*(?:[,;]|$)", re.IGNORECASE)
 _APPLIED = {"Preference-Applied": "resolution=merge-duplicates"}
 
@@ -61,21 +60,20 @@ class BulkWriter:
         query = self._affected(request)
         role = identity_of(request.scope).role
         data = await read_json(request)
+        if isinstance(data, dict):
+            self._writer.validator.permit(role, data, None)
         found = await self._locked(query)
         stored = [load_stored(row["body"]) for row in found]
-        if isinstance(data, dict):
-            for row in stored:
-                self._writer.validator.permit(role, data, row)
         data = require_object(data)
         changes = [self._writer.validator.change(role, data, row, whole=False) for row in stored]
         if not changes:  # What is wrong with the content is said although nothing is found.
             self._writer.validator.change(role, data, {}, whole=False)
         ids = [row["id"] for row in found]
         if not changes or not changes[0]:
-            same = statements.select_many(self._table, ids)
+            statement = statements.select_many(self._table, ids)
         else:
-            same = statements.update(self._table, changes[0], ids)
-        return json_answer(rows_body(statements.bodies_of(await fetch(statements.bounded(same)))))
+            statement = statements.update(self._table, changes[0], ids)
+        return json_answer(rows_body(statements.bodies_of(await fetch(statements.bounded(statement)))))
 
     async def delete(self, request: Request) -> Response:
         """204, with the number of rows in Content-Range."""
@@ -111,6 +109,9 @@ class BulkWriter:
     def _affected(self, request: Request) -> ListQuery:
         """Which rows a bulk change is about: never all of them by oversight."""
         query = parse_query(self._table, request.query_params.multi_items(), AFFECTED_OPTIONS)
+        pairs = request.query_params.multi_items()
+        if any(not value for _, value in pairs):  # As of a form that was not filled in: it would match every row.
+            raise Problem(400, "A change of many rows takes no empty filter.")
         if not query.where and query.search is None:
             raise Problem(400, "A change of many rows needs a filter, such as ?status=pending.")
         if wants_match(request.headers):

@@ -21,10 +21,8 @@ from api.crud.reading import Reader
 from api.crud.writing import Writer
 from api.problems import Problem, not_found
 from api.query.cursor import CursorSeal
-from api.query.filters import escape_like
-from api.query.parse import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, parse_query
+from api.query.parse import DEFAULT_PAGE_SIZE, parse_query
 from api.query.relations import HIDDEN_TAGS
-from api.query.values import integer
 from api.scope import identity_of
 from tenancy.permissions import Operation, allowed_to_any, require
 from tenancy.rules import Rule
@@ -107,23 +105,8 @@ class TenantCRUD(PiccoloCRUD):
         )
 
     async def get_ids(self, request: Request) -> Response:
-        """Keys with their readable names, at most 1,000; `search`, `limit` and `offset`."""
         self._authorize(request, _READ)
-        parameters = dict(request.query_params)
-        limit = integer("limit", parameters.pop("limit", str(MAX_PAGE_SIZE)), 1, MAX_PAGE_SIZE)
-        offset = integer("offset", parameters.pop("offset", "0"), 0, 10**12 - 1)
-        search = parameters.pop("search", "")
-        if parameters or "\x00" in search or len(request.query_params) < len(request.query_params.multi_items()):
-            raise Problem(400, "The parameters of ids are search, limit and offset, each at most once.")
-        readable = self.table.select(self.table._meta.primary_key, self.table.get_readable())
-        rows = await self.table.raw(
-            f"SELECT * FROM ({readable}) AS item WHERE item.readable ILIKE {{}} "  # noqa: S608  # No value in it.
-            "ORDER BY item.readable, item.id LIMIT {} OFFSET {}",
-            f"%{escape_like(search)}%",
-            limit,
-            offset,
-        )
-        return json_answer({str(row["id"]): row["readable"] for row in rows})
+        return json_answer(await self._reader.ids(request))
 
     def _authorize(
         self, request: Request, operations: Mapping[str, Operation], *, takes_parameters: bool = True
@@ -132,7 +115,8 @@ class TenantCRUD(PiccoloCRUD):
         operation = operations.get(request.method)
         if operation is None:
             possible = allowed_to_any(self._name)
-            allow = ", ".join(method for method, needed in operations.items() if needed in possible)
+            methods = [method for method, needed in operations.items() if needed in possible]
+            allow = ", ".join(["GET, HEAD" if method == "GET" else method for method in methods])
             raise Problem(405, f"{request.method} is not possible here.", headers={"Allow": allow})
         require(identity_of(request.scope).role, self._name, operation)
         if not takes_parameters:

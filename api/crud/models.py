@@ -40,6 +40,7 @@ from api.problems import FieldError
 from api.times import in_range
 
 MAX_ITEMS = 1000
+_WORDS = {"missing": "is required", "extra_forbidden": "is not a field of this table"}
 SERVER_COLUMNS = ("id", "tenant_id", "created_at", "updated_at")
 
 
@@ -100,7 +101,7 @@ def output_model(table: type[Table]) -> type[BaseModel]:
 def field_errors(error: ValidationError) -> list[FieldError]:
     """Pydantic's errors, without the values that caused them."""
     return [
-        FieldError(tuple(item["loc"]), item["msg"].removeprefix("Value error, "))
+        FieldError(tuple(item["loc"]), _WORDS.get(item["type"], item["msg"].removeprefix("Value error, ")))
         for item in error.errors(include_url=False, include_context=False, include_input=False)
     ]
 

@@ -5,6 +5,7 @@ from math import ceil
 from typing import Any
 from uuid import UUID
 
+from litestar.datastructures.headers import Accept
 from piccolo.table import Table
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,16 +19,18 @@ from api.encoding import load_stored
 from api.exchange import is_head
 from api.problems import Problem, not_found
 from api.query.cursor import CursorSeal
-from api.query.parse import COUNT_OPTIONS, SHAPE_OPTIONS, Count, ListQuery, parse_query
+from api.query.filters import MAX_MATCH
+from api.query.parse import COUNT_OPTIONS, MAX_PAGE_SIZE, SHAPE_OPTIONS, Count, ListQuery, parse_query
 from api.query.shape import Shape
+from api.query.values import integer
 from api.scope import identity_of
 from api.streams import stream, unsized
 from tenancy.permissions import Operation, require
 
-SMALL_PAGE = 20
 MAX_CURSOR = 4000
+MAX_OFFSET = 10**12 - 1
 CSV_PART_ROWS = 1000
-CSV_PART_BYTES = 4 * 1024 * 1024
+CSV_PART_BYTES = 8 * 1024 * 1024
 
 
 class Reader:
@@ -42,10 +45,13 @@ class Reader:
         """The row in the shape that was asked for, with its tag."""
         query = parse_query(self._table, request.query_params.multi_items(), SHAPE_OPTIONS, filters=False)
         self._authorize(request, query.shape)
-        rows = await fetch(statements.select_one(query.shape, row_id))
+        statement = statements.select_one(query.shape, row_id)
+        if query.shape.related:
+            statement = statements.bounded(statement, ["plain"])
+        rows = await fetch(statement)
         if not rows:
             raise not_found()
-        body = rows[0]["body"].encode()
+        body = statements.bodies_of(rows)[0]
         stored = None if query.shape.is_plain else rows[0]["plain"].encode()
         return tagged_answer(request, body, etag_of(body, stored))
 
@@ -65,6 +71,19 @@ class Reader:
         query = parse_query(self._table, request.query_params.multi_items(), COUNT_OPTIONS)
         return {"count": await self._total(query), "page_size": query.page_size}
 
+    async def ids(self, request: Request) -> Mapping[str, str]:
+        """Keys with their readable names, at most 1,000; `search`, `limit` and `offset`."""
+        given = dict(request.query_params)
+        limit = integer("limit", given.pop("limit", str(MAX_PAGE_SIZE)), 1, MAX_PAGE_SIZE)
+        offset = integer("offset", given.pop("offset", "0"), 0, MAX_OFFSET)
+        search = given.pop("search", "")
+        if given or len(request.query_params) < len(request.query_params.multi_items()):
+            raise Problem(400, "The parameters of ids are search, limit and offset, each at most once.")
+        if "\x00" in search or len(search) > MAX_MATCH:
+            raise Problem(400, f"Parameter search accepts up to {MAX_MATCH} characters, and no NUL.")
+        rows = await fetch(statements.select_ids(self._table, search, limit, offset))
+        return {str(row["id"]): row["readable"] for row in rows}
+
     def _authorize(self, request: Request, shape: Shape) -> None:
         """Related rows ask for the same right as their own list does."""
         role = identity_of(request.scope).role
@@ -79,9 +98,7 @@ class Reader:
         if query.cursor:
             after = self._seal.open(query.cursor, identity_of(request.scope).tenant_id, self._name, query.order)
         statement = statements.select_page(query, after, query.page_size + 1)
-        if query.page_size > SMALL_PAGE or query.shape.related:
-            statement = statements.bounded(statement, len(query.order))
-        found = await fetch(statement)
+        found = await fetch(statements.bounded(statement, statements.order_columns(query.order)))
         rows = found[: query.page_size]
         return statements.bodies_of(rows), rows[-1] if len(found) > len(rows) else None
 
@@ -127,7 +144,7 @@ class Reader:
         if counted <= statements.EXACT_UP_TO:
             return counted
         sampled = await fetch(statements.count_sampled(query))
-        return max(counted, int(sampled[0]["total"]) if sampled else 0)
+        return max(counted, _rough(int(sampled[0]["total"]) if sampled else 0))
 
     # -- CSV -----------------------------------------------------------------
 
@@ -143,8 +160,11 @@ class Reader:
             "Content-Disposition": f'attachment; filename="{self._name}.csv"',
         }
         if query.is_paged:
-            rows, _ = await self._page(request, query)
-            return Response(header_line(names) + _lines(names, rows), headers=headers)
+            rows, last = await self._page(request, query)
+            _, around = await self._about(request, query, len(rows), last)
+            return Response(header_line(names) + _lines(names, rows), headers={**headers, **around})
+        if query.count or query.range_header:
+            raise Problem(400, "A whole list as CSV has no totals; ask for a page of it, or for /count/.")
         if is_head(request.scope):
             return unsized(Response(headers=headers))
         after: list[Any] | None = None
@@ -155,14 +175,22 @@ class Reader:
             if is_last:
                 return None
             page = statements.select_page(query, after, CSV_PART_ROWS)
-            found = await fetch(statements.bounded(page, len(query.order), CSV_PART_BYTES))
+            found = await fetch(statements.bounded(page, statements.order_columns(query.order), CSV_PART_BYTES))
             rows = [row for row in found if row["body"] is not None]
+            if found and not rows:
+                raise Problem(400, "A row is too large for CSV; ask for fewer columns.")
             is_last = len(rows) == len(found) < CSV_PART_ROWS
             after = statements.order_values(rows[-1], query.order) if rows else None
             return _lines(names, statements.bodies_of(rows))
 
         first = header_line(names) + (await next_part() or b"")
         return stream(request.scope, first, next_part, headers)
+
+
+def _rough(number: int) -> int:
+    """Two digits of an estimate: more would tell the share of the sample, and with it the size of
+    a table that all tenants have in common."""
+    return round(number, 2 - len(str(number)))
 
 
 def _lines(names: list[str], rows: list[bytes]) -> bytes:
@@ -182,21 +210,4 @@ def _page_links(query: ListQuery, *, has_next: bool, total: int | None) -> dict[
 
 def prefers_csv(accept: str) -> bool:
     """Whether an Accept header asks for CSV rather than JSON (RFC 9110, section 12.5.1)."""
-    quality: dict[str, float] = {}
-    for item in accept.lower().split(","):
-        media_type, *parameters = (part.strip() for part in item.split(";"))
-        quality[media_type] = _quality(parameters)
-    csv = quality.get("text/csv", 0.0)
-    if "application/json" in quality:
-        return csv > quality["application/json"]
-    return csv > 0 and csv >= quality.get("*/*", 0.0)
-
-
-def _quality(parameters: list[str]) -> float:
-    for parameter in parameters:
-        if parameter.startswith("q="):
-            try:
-                return max(0.0, min(1.0, float(parameter[2:])))
-            except ValueError:
-                return 0.0
-    return 1.0
+    return Accept(accept).best_match(["application/json", "text/csv"]) == "text/csv"

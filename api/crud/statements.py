@@ -14,7 +14,7 @@ from piccolo.querystring import QueryString
 from piccolo.table import Table
 
 from api.problems import Problem
-from api.query.filters import all_of
+from api.query.filters import all_of, escape_like
 from api.query.order import OrderTerm, rows_after
 from api.query.parse import ListQuery
 from api.query.shape import Shape, plain, row_json
@@ -34,14 +34,13 @@ async def fetch(statement: QueryString) -> list[Any]:
     return rows
 
 
-def bounded(statement: QueryString, keys: int = 0, limit: int = ANSWER_LIMIT) -> QueryString:
+def bounded(statement: QueryString, columns: Sequence[str] = (), limit: int = ANSWER_LIMIT) -> QueryString:
     """The statement with `body` NULL in the rows that would make the answer larger than `limit`
-    bytes; the first row is always there. Neither side then holds more than that."""
-    columns = "".join(f", k{index}" for index in range(keys))
+    bytes, and with its other `columns`. The service then holds no more than that."""
+    others = "".join(f", {column}" for column in columns)
     return QueryString(
-        f"WITH page AS ({{}}) SELECT CASE WHEN size <= {limit} OR number = 1 THEN body END AS body{columns} "
-        "FROM (SELECT page.*, sum(octet_length(body)) OVER rows AS size, row_number() OVER rows AS number "
-        "FROM page WINDOW rows AS (ROWS UNBOUNDED PRECEDING)) AS page",
+        f"WITH page AS ({{}}) SELECT CASE WHEN size <= {limit} THEN body END AS body{others} "
+        "FROM (SELECT page.*, sum(octet_length(body)) OVER (ROWS UNBOUNDED PRECEDING) AS size FROM page) AS page",
         statement,
     )
 
@@ -80,6 +79,16 @@ def select_page(query: ListQuery, after: Sequence[Any] | None, limit: int) -> Qu
     )
 
 
+def order_columns(terms: Sequence[OrderTerm]) -> list[str]:
+    """The columns in which `select_page` gives the order values."""
+    return [f"k{index}" for index in range(len(terms))]
+
+
+def order_values(row: Any, terms: Sequence[OrderTerm]) -> list[Any]:
+    """The order values of a row of `select_page`."""
+    return [row[column] for column in order_columns(terms)]
+
+
 def select_one(shape: Shape, row_id: UUID) -> QueryString:
     """`body`, and `plain`, the JSON of the row as it is stored, where the shape is another."""
     name = _name(shape.table)
@@ -112,6 +121,19 @@ def select_many(table: type[Table], ids: Sequence[UUID]) -> QueryString:
     name = _name(table)
     return QueryString(
         f"SELECT {row_json(plain(table), name)}::text AS body FROM {name} WHERE {name}.id = ANY({{}})", list(ids)
+    )
+
+
+def select_ids(table: type[Table], search: str, limit: int, offset: int) -> QueryString:
+    """`id` and `readable`, by name."""
+    named = table.select(table._meta.primary_key, table.get_readable()).querystrings[0]
+    return QueryString(
+        "SELECT item.id, item.readable FROM ({}) AS item WHERE item.readable ILIKE {} "
+        "ORDER BY item.readable, item.id LIMIT {} OFFSET {}",
+        named,
+        f"%{escape_like(search)}%",
+        limit,
+        offset,
     )
 
 
@@ -219,8 +241,3 @@ def _insert(table: type[Table], columns: Sequence[Column], rows: Sequence[Mappin
 
 def _returned(table: type[Table]) -> QueryString:
     return QueryString(f"{row_json(plain(table), _name(table))}::text AS body")
-
-
-def order_values(row: Any, terms: Sequence[OrderTerm]) -> list[Any]:
-    """The values that `select_page` has fetched beside a row."""
-    return [row[f"k{index}"] for index in range(len(terms))]

@@ -58,7 +58,7 @@ class BodyValidator:
         model = self._patch if partial else self._create
         unknown = own.keys() - model.model_fields.keys()
         if len(unknown) > MAX_ERRORS:  # Pydantic would write an error for each of a million.
-            raise invalid(FieldError((name,), "Extra inputs are not permitted") for name in sorted(unknown))
+            raise invalid(FieldError((name,), "is not a field of this table") for name in sorted(unknown))
         try:
             values = model.model_validate_json(dump_json(own))
         except ValidationError as error:

@@ -30,11 +30,13 @@ class Writer:
         self.name = table._meta.tablename
         self.columns = writable_columns(table)
         self.validator = BodyValidator(table, rules)
+        self._user_column: str | None = getattr(table, "user_column", None)
 
     def given(self, request: Request) -> dict[str, Any]:
         """What the server's columns of a new row will say, as far as it is known beforehand."""
         identity = identity_of(request.scope)
-        return {"tenant_id": str(identity.tenant_id), "created_by": str(identity.user_id)}
+        own = {self._user_column: str(identity.user_id)} if self._user_column else {}
+        return {"tenant_id": str(identity.tenant_id), **own}
 
     async def create(self, request: Request, data: Any) -> Response:
         """201 with the row as stored."""

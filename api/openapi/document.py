@@ -25,11 +25,14 @@ JSON document takes a path into it: `extracted_data.source=email`,
 
 **Errors** are problem details (RFC 9457); each `type` is a page.
 """
+UUID: Schema = {"type": "string", "format": "uuid"}
+TEXT: Schema = {"type": "string"}
+ROLE: Schema = {"type": "string", "enum": [role.value for role in Role]}
 _ME = json_object(
     {
-        "user": {"type": "object"},
-        "tenant": {"type": "object"},
-        "role": {"enum": [role.value for role in Role]},
+        "user": json_object({"id": UUID, "email": TEXT, "name": {"type": ["string", "null"]}, "role": ROLE}),
+        "tenant": json_object({"id": UUID, "slug": TEXT, "name": TEXT}),
+        "role": ROLE,
         "permissions": {
             "type": "object",
             "additionalProperties": {"type": "array", "items": {"enum": [operation.value for operation in Operation]}},
@@ -37,6 +40,12 @@ _ME = json_object(
     }
 )
 _HEADERS = {
+    "X-Request-ID": "Leads to the request in the log.",
+    "RateLimit": "What is left of the limit, and when it begins anew.",
+    "RateLimit-Policy": "The limit.",
+    "Idempotent-Replayed": "The answer to the first request under this Idempotency-Key, once more.",
+    "Preference-Applied": "The preference that was followed.",
+    "Content-Disposition": "The name of the file.",
     "ETag": "A strong validator of what was sent, for If-Match and If-None-Match.",
     "Location": "Where the new row is.",
     "Link": "The pages around this one (RFC 8288).",
@@ -56,8 +65,9 @@ def openapi_document(tables: Sequence[type[Table]], version: str) -> Document:
     paths: Document = {"/api/me/": {"get": me}}
     schemas: Document = {"Problem": PROBLEM, "Me": _ME}
     for table in tables:
-        schemas |= table_schemas(table)
-        paths |= table_paths(table, _verbs(table))
+        verbs = frozenset(item.value for item in allowed_to_any(table._meta.tablename))
+        schemas |= table_schemas(table, verbs)
+        paths |= table_paths(table, verbs)
     parameters: Document = {}
     _hoist(paths, parameters)
     return {
@@ -85,13 +95,10 @@ def _hoist(paths: Document, parameters: Document) -> None:
         for item in (value for value in operations.values() if isinstance(value, dict)):
             for index, parameter in enumerate(item.get("parameters", ())):
                 name = f"{path.split('/')[2]}.{parameter['name']}"
+                if parameters.setdefault(name, parameter) != parameter:
+                    name = f"{name}.filled"
                 if parameters.setdefault(name, parameter) == parameter:
                     item["parameters"][index] = {"$ref": f"#/components/parameters/{name}"}
-
-
-def _verbs(table: type[Table]) -> frozenset[str]:
-    """What at least one role may do."""
-    return frozenset(item.value for item in allowed_to_any(table._meta.tablename))
 
 
 def _problem(status: int) -> Schema:

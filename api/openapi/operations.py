@@ -5,6 +5,8 @@ from typing import Any
 from piccolo.table import Table
 
 from api.crud.models import unique_key
+from api.crud.reading import MAX_OFFSET
+from api.crud.tabular import MAX_ROWS
 from api.openapi.parameters import (
     IDEMPOTENCY_KEY,
     IF_MATCH,
@@ -19,15 +21,22 @@ from api.openapi.parameters import (
 )
 from api.openapi.schemas import NO_NUL, Schema, either, json_object, ref
 from api.problems import TITLES
+from api.query.filters import MAX_MATCH
+from api.query.parse import MAX_PAGE_SIZE
 
 Operation = dict[str, Any]
 
 ALWAYS = (400, 401, 403, 429, 503, 504)
 WITH_BODY = (409, 413, 415, 422)
-_ETAG = {"ETag": {"$ref": "#/components/headers/ETag"}}
-_LOCATION = {"Location": {"$ref": "#/components/headers/Location"}}
-_LINK = {"Link": {"$ref": "#/components/headers/Link"}}
-_RANGE = {"Content-Range": {"$ref": "#/components/headers/Content-Range"}}
+
+
+def headers(*names: str) -> Schema:
+    """Headers of an answer."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+_ETAG = headers("ETag")
+_ALWAYS = headers("X-Request-ID", "RateLimit", "RateLimit-Policy")
 
 
 def problem_name(status: int) -> str:
@@ -41,13 +50,13 @@ def operation(name: str, tag: str, summary: str, answers: dict[str, Schema], *pr
     return {"operationId": name, "tags": [tag], "summary": summary, **more, "responses": {**answers, **refused}}
 
 
-def success(description: str, schema: Schema | None = None, headers: Schema | None = None, **more: Any) -> Schema:
+def success(description: str, schema: Schema | None = None, own_headers: Schema | None = None) -> Schema:
     """A success, of JSON if it has a schema."""
     content = {"content": {"application/json": {"schema": schema}}} if schema is not None else {}
-    return {"description": description, **({"headers": headers} if headers else {}), **content, **more}
+    return {"description": description, "headers": {**(own_headers or {}), **_ALWAYS}, **content}
 
 
-NOT_MODIFIED = success("The client has it already.", headers=_ETAG)
+NOT_MODIFIED = success("The client has it already.", None, _ETAG)
 
 
 def table_paths(table: type[Table], verbs: frozenset[str]) -> dict[str, Operation]:
@@ -65,10 +74,14 @@ def table_paths(table: type[Table], verbs: frozenset[str]) -> dict[str, Operatio
 
 def _of_rows(table: type[Table]) -> Operation:
     name, entity = table._meta.tablename, table.__name__
-    page = success(f"A page of {name}.", ref(f"{entity}Page"), {**_ETAG, **_LINK, **_RANGE})
+    page = success(
+        f"A page of {name}.", ref(f"{entity}Page"), headers("ETag", "Link", "Content-Range", "Content-Disposition")
+    )
     page["content"]["text/csv"] = {"schema": {"type": "string"}}
     created = success(
-        "What was created, or merged.", either(ref(f"{entity}Out"), ref(f"{entity}Rows")), {**_ETAG, **_LOCATION}
+        "What was created, or merged.",
+        either(ref(f"{entity}Out"), ref(f"{entity}Rows")),
+        headers("ETag", "Location", "Idempotent-Replayed", "Preference-Applied"),
     )
     created["links"] = _links(entity)
     created_or_merged = {"201": created}
@@ -76,7 +89,7 @@ def _of_rows(table: type[Table]) -> Operation:
         stored = either(ref(f"{entity}Out"), ref(f"{entity}Rows"))
         created_or_merged["200"] = success("What was merged.", stored, _ETAG)
     changed = success("The rows as stored.", ref(f"{entity}Rows"))
-    rows = {"type": "array", "items": ref(f"{entity}In"), "minItems": 1, "maxItems": 1000}
+    rows = {"type": "array", "items": ref(f"{entity}In"), "minItems": 1, "maxItems": MAX_ROWS}
     affected = affected_parameters(table)
     return {
         "get": operation(
@@ -94,7 +107,8 @@ def _of_rows(table: type[Table]) -> Operation:
         ),
         "delete": operation(
             f"deleteMany{entity}", name, f"Delete the {name} that a filter finds",
-            {"204": success("Deleted; Content-Range says how many.", headers=_RANGE)}, 409, parameters=[*affected],
+            {"204": success("Deleted; Content-Range says how many.", None, headers("Content-Range"))}, 409,
+            parameters=[*affected],
         ),
     }  # fmt: skip
 
@@ -128,12 +142,16 @@ def _beside_rows(table: type[Table]) -> dict[str, Operation]:
     whole: Schema = {"type": "integer", "minimum": 0}
     text: Schema = {"type": "string"}
     reference = json_object({"tableName": text, "columnName": text})
-    any_object: Schema = {"type": "object"}
+    any_object: Schema = {"type": "object", "additionalProperties": True}
     pages = [parameter for parameter in page_parameters(table) if parameter["name"] in ("__count", "__page_size")]
     ids = [
-        query("search", {"type": "string", "pattern": NO_NUL}, "Part of the readable name."),
-        query("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 1000}, "At most so many."),
-        query("offset", {"type": "integer", "minimum": 0, "maximum": 10**12 - 1, "default": 0}, "After so many."),
+        query("search", {"type": "string", "pattern": NO_NUL, "maxLength": MAX_MATCH}, "Part of the readable name."),
+        query(
+            "limit",
+            {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": MAX_PAGE_SIZE},
+            "At most so many.",
+        ),
+        query("offset", {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0}, "After so many."),
     ]
     counted = json_object({"count": whole, "page_size": whole})
     answers: dict[str, tuple[str, Schema, list[Any]]] = {

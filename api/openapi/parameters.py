@@ -6,7 +6,7 @@ from piccolo.columns import JSON, JSONB, Array, Boolean, Column, DoublePrecision
 from piccolo.table import Table
 
 from api.openapi.schemas import NO_NUL, Schema, value_schema
-from api.query.filters import ARRAYS, COMPARISONS, MATCHES, NULLS, SETS
+from api.query.filters import ARRAYS, COMPARISONS, MATCHES, MAX_MATCH, NULLS, SETS
 from api.query.order import NULL_ORDERS
 from api.query.parse import (
     DEFAULT_MAX_AFFECTED,
@@ -19,9 +19,11 @@ from api.query.parse import (
 )
 from api.query.relations import relations_of
 from api.query.values import MAX_VALUES, visible_columns
+from tenancy.json_documents import document_fields, known_documents
 
 Parameter = dict[str, Any]
 BOOLEAN: Schema = {"anyOf": [{"type": "boolean"}, {"enum": ["true", "True", "t", "1", "false", "False", "f", "0"]}]}
+LISTED_TEXT = r'^("([^"\x00]|"")*"|[^",\x00]*)$'
 ETAGS = r'^(\*|(W/)?"[!#-~]*"(, (W/)?"[!#-~]*")*)$'
 ROW_ID: Parameter = {
     "name": "row_id",
@@ -68,7 +70,7 @@ IF_MATCH = header("If-Match", {"type": "string", "pattern": ETAGS}, "Write only 
 IF_NONE_MATCH = header("If-None-Match", {"type": "string", "pattern": ETAGS}, "304 if this is what the client has.")
 IDEMPOTENCY_KEY = header(
     "Idempotency-Key",
-    {"type": "string", "pattern": "^[!#-~]{1,255}$"},
+    {"type": "string", "pattern": r'^([!#-~]{1,255}|"([ !#-\[\]-~]|\\["\\]){1,255}")$'},
     "Repeated within 24 hours with the same request, gives the same answer and has no further effect.",
 )
 PREFER = header(
@@ -81,20 +83,27 @@ PREFER = header(
 def shape_parameters(table: type[Table]) -> list[Parameter]:
     """What a row comes with."""
     columns = [column._meta.name for column in visible_columns(table)]
-    relations = sorted(relations_of(table))
+    known = relations_of(table)
+    relations = sorted(known)
+    related = [f"{name}.{column._meta.name}" for name in relations for column in visible_columns(known[name].target)]
+    further = [
+        f"{name}.{next_name}"
+        for name in relations
+        for next_name, relation in sorted(relations_of(known[name].target).items())
+        if relation.is_many or not known[name].is_many or relation.column is not known[name].column
+    ]
     found = [
         query(
             "__visible_fields",
-            **listed({"type": "string", "enum": columns}),
-            description="Only these columns; `relation.column` reaches along relations.",
+            **listed({"type": "string", "enum": [*columns, *related]}),
+            description="Only these columns; a path reaches along up to three relations.",
         ),
         query("__readable", BOOLEAN, "With the readable name of each row that is referred to."),
     ]
     if relations:
-        description = (
-            "With these related rows; `relation.relation` reaches further. At most 1,000 of each, newest first."
-        )
-        found.append(query("__include", **listed({"type": "string", "enum": relations}), description=description))
+        paths = {"type": "string", "enum": [*relations, *further]}
+        meaning = "With these related rows, at most 1,000 of each, newest first; a path reaches along up to three."
+        found.append(query("__include", **listed(paths), description=meaning))
     return found
 
 
@@ -151,7 +160,17 @@ def filter_parameters(table: type[Table]) -> list[Parameter]:
 def affected_parameters(table: type[Table]) -> list[Parameter]:
     """Which rows a bulk change is about."""
     limit = query("__max_affected", _whole(1, MAX_AFFECTED, DEFAULT_MAX_AFFECTED), "Over it, 409 and nothing changes.")
-    return [*filter_parameters(table), limit]
+    return [*map(_filled, filter_parameters(table)), limit]
+
+
+def _filled(parameter: Parameter) -> Parameter:
+    """The filter, with a value: a change of many rows takes no empty one."""
+    schema: Schema = parameter["schema"]
+    if "pattern" in schema:
+        return {**parameter, "schema": {**schema, "minLength": 1}}
+    if "pattern" in schema.get("items", {}):
+        return {**parameter, "schema": {**schema, "items": {**schema["items"], "minLength": 1}}}
+    return parameter
 
 
 def _column_parameters(column: Column) -> list[Parameter]:
@@ -159,7 +178,7 @@ def _column_parameters(column: Column) -> list[Parameter]:
     value = _value(column)
     nulls = [query(f"{name}__{operator}", BOOLEAN, _MEANINGS[operator]) for operator in NULLS if column._meta.null]
     if isinstance(column, JSON | JSONB):
-        return nulls
+        return [*_document_parameters(column), *nulls]
     if isinstance(column, Array):
         element = {"type": "string", "pattern": NO_NUL}
         several = {operator: listed(_listable(element)) for operator in ARRAYS if operator not in ("e", "any")}
@@ -170,14 +189,35 @@ def _column_parameters(column: Column) -> list[Parameter]:
             query(f"{name}__overlaps", **several["overlaps"], description=_MEANINGS["overlaps"]),
         ]
     is_text = value.get("pattern") == NO_NUL
-    found = [query(name, value, f"{name} contains the text, in any case." if is_text else f"{name} is the value.")]
+    text = {**value, "maxLength": MAX_MATCH}
+    found = [
+        query(name, text, f"{name} contains the text, in any case.")
+        if is_text
+        else query(name, value, f"{name} is the value.")
+    ]
     found += [query(f"{name}__{operator}", value, _MEANINGS[operator]) for operator in ("ne", *_comparisons(column))]
     found += [
         query(f"{name}__{operator}", **listed(_listable(value)), description=_MEANINGS[operator]) for operator in SETS
     ]
     if is_text:
-        found += [query(f"{name}__{match}", value, _MEANINGS[match]) for match in MATCHES]
+        found.append(query(f"{name}__exact", value, _MEANINGS["exact"]))
+        found += [query(f"{name}__{match}", text, _MEANINGS[match]) for match in MATCHES if match != "exact"]
     return found + nulls
+
+
+def _document_parameters(column: Column) -> list[Parameter]:
+    """The paths that are known of a document; any other can be asked for too."""
+    name = column._meta.name
+    document = known_documents().get(f"{column._meta.table._meta.tablename}.{name}")
+    found: list[Parameter] = []
+    for path, kind, _, meaning in document_fields(document) if document else ():
+        about = f"{name}.{path}: {meaning or kind}"
+        if kind in ("number", "integer"):
+            value = {"type": ["number", "string"], "pattern": NO_NUL}
+            found += [query(f"{name}.{path}{suffix}", value, about) for suffix in ("", "__gte", "__lte")]
+        elif kind == "string":
+            found.append(query(f"{name}.{path}", {"type": "string", "pattern": NO_NUL}, about))
+    return found
 
 
 def _comparisons(column: Column) -> tuple[str, ...]:
@@ -190,8 +230,8 @@ def _value(column: Column) -> Schema:
 
 
 def _listable(value: Schema) -> Schema:
-    """A value that needs no quotes among others."""
-    return {"type": "string", "pattern": r'^[^",\x00]*$'} if value.get("pattern") == NO_NUL else value
+    """A value among others: a text needs quotes where it holds a comma or a quote."""
+    return {"type": "string", "pattern": LISTED_TEXT} if value.get("pattern") == NO_NUL else value
 
 
 def _whole(least: int, most: int, default: int) -> Schema:

@@ -10,6 +10,7 @@ from piccolo.columns import JSON, JSONB, Column, ForeignKey
 from piccolo.table import Table
 
 from api.crud.models import create_body, output_model, patch_body
+from api.query.parse import MAX_PAGE_SIZE
 from api.query.relations import Relation, relations_of
 from tenancy.json_documents import document_fields, known_documents
 
@@ -47,7 +48,7 @@ PROBLEM: Schema = {
 
 _PAGE: dict[str, Schema] = {
     "page": {"type": "integer", "minimum": 1},
-    "page_size": {"type": "integer", "minimum": 1, "maximum": 1000},
+    "page_size": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE},
     "total": {"type": "integer", "minimum": 0},
     "total_pages": {"type": "integer", "minimum": 0},
     "next_cursor": {"type": ["string", "null"]},
@@ -73,8 +74,8 @@ def json_object(properties: dict[str, Schema], required: list[str] | None = None
     }
 
 
-def table_schemas(table: type[Table]) -> dict[str, Schema]:
-    """Every schema of one table, by its name."""
+def table_schemas(table: type[Table], verbs: frozenset[str]) -> dict[str, Schema]:
+    """Every schema of one table, by its name. `verbs` are what some role may do with it."""
     entity = table.__name__
     columns = _columns(table)
     relations = {name: _relation(relation, "Out") for name, relation in relations_of(table).items()}
@@ -98,8 +99,8 @@ def table_schemas(table: type[Table]) -> dict[str, Schema]:
             required=["rows"],
         ),
         f"{entity}Rows": json_object({"rows": {"type": "array", "items": ref(f"{entity}Out")}}),
-        f"{entity}In": _body(table, create_body(table)),
-        f"{entity}Patch": _body(table, patch_body(table)),
+        **({f"{entity}In": _body(table, create_body(table))} if verbs & {"create", "update"} else {}),
+        **({f"{entity}Patch": _body(table, patch_body(table))} if "update" in verbs else {}),
     }
 
 
@@ -117,7 +118,11 @@ def _body(table: type[Table], model: Any) -> Schema:
 
 def _described(table: type[Table], name: str, schema: Schema) -> Schema:
     """The column's schema without what is for Piccolo's forms, with what its document holds."""
-    schema = _without(schema, ("extra", "title"))
+    # A generator of types takes a field with a default for one that is always there.
+    default = schema.get("default")
+    schema = _without(schema, ("extra", "title", "default"))
+    if default is not None:
+        schema["description"] = " ".join([schema.get("description") or "", f"Default: `{default}`."]).strip()
     column = table._meta.get_column_by_name(name)
     document = known_documents().get(f"{table._meta.tablename}.{name}")
     if isinstance(column, JSON | JSONB) and document is not None:
@@ -132,7 +137,7 @@ def _described(table: type[Table], name: str, schema: Schema) -> Schema:
 def _without(schema: Any, names: tuple[str, ...]) -> Any:
     if isinstance(schema, dict):
         kept = {key: value for key, value in schema.items() if key not in names}
-        return {key: _without(value, names) for key, value in kept.items() if value is not None or key == "default"}
+        return {key: _without(value, names) for key, value in kept.items() if value is not None}
     return [_without(item, names) for item in schema] if isinstance(schema, list) else schema
 
 

@@ -43,7 +43,7 @@ class CursorSeal:
         mac, payload = sealed[:_MAC_BYTES], sealed[_MAC_BYTES:]
         is_ours = hmac.compare_digest(mac, self._mac(tenant_id, table, terms, payload))
         if not is_ours or cursor != _encoded(sealed):  # Base64 has several spellings of the same bytes.
-            refuse("__cursor", "accepts the next_cursor of a page of the same list in the same order")
+            refuse("__cursor", "accepts the next_cursor of a page of the same table in the same order")
         return [_decode(term, value) for term, value in zip(terms, orjson.loads(payload), strict=True)]
 
     def _mac(self, tenant_id: UUID, table: str, terms: Sequence[OrderTerm], payload: bytes) -> bytes:

@@ -16,6 +16,7 @@ from typing import NoReturn
 from api.query.values import refuse
 
 MAX_DEPTH = 5
+_BLANKS = re.compile(r" *")
 _NESTED = re.compile(r"(or|and|not)\(")
 _NAME = re.compile(r"[^=,()\"]+(?==)")
 _QUOTED = re.compile(r'"((?:[^"]|"")*+)"(?=[,)]|\Z)')
@@ -69,6 +70,7 @@ class _Reader:
         return found
 
     def _item(self, depth: int) -> Group | Condition:
+        self._take(_BLANKS)
         if nested := self._take(_NESTED):
             group = Group(nested[1], self.items(depth + 1))
             self.expect(")")

@@ -149,6 +149,8 @@ def _read_page(table: type[Table], query: ListQuery, parameters: Parameters) -> 
     query.count = _count(parameters)
     query.max_affected = _integer(parameters, "__max_affected", DEFAULT_MAX_AFFECTED, MAX_AFFECTED)
     query.range_header = _boolean(parameters, "__range_header")
+    if query.range_header and query.cursor is not None:
+        refuse("__range_header", "counts rows from the first, which __cursor does not know; give one")
     name = _single(parameters, "__range_header_name") or ""
     if "__range_header_name" in parameters and not re.fullmatch(r"[\w.-]{1,64}", name, re.ASCII):
         refuse("__range_header_name", "accepts up to 64 letters, digits, dots, dashes and underscores")
@@ -170,9 +172,10 @@ def _count(parameters: Parameters) -> Count | None:
     value = _single(parameters, "__count")
     if value is None:
         return Count.exact if _boolean(parameters, "__total") else None
-    if value not in Count._value2member_map_:
+    try:
+        return Count(value)
+    except ValueError:
         refuse("__count", "accepts exact or estimated")
-    return Count(value)
 
 
 # -- Filters -----------------------------------------------------------------
@@ -224,7 +227,9 @@ def _stock_clause(table: type[Table], target: str, parts: Parameters) -> WhereRa
         refuse(f"{target}__match", f"accepts {', '.join(MATCHES)}")
     if match is not None and operator not in (None, "e"):
         refuse(f"{target}__match", f"and the operator {operator} are two ways to compare; give one")
-    values = None if operator in NULLS else parts.get("")  # Stock forms send an empty one along.
+    values = parts.get("")
+    if operator in NULLS and values == [""]:  # Stock forms send an empty value along.
+        values = None
     return filter_clause(table, target, match or operator, values)
 
 

@@ -17,6 +17,7 @@ from api.query.values import find_column, refuse, visible_columns
 
 MAX_DEPTH = 3
 MAX_RELATED = 1000
+MAX_RELATED_TWICE = 100
 _RFC_3339 = """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'"""
 
 
@@ -94,7 +95,7 @@ def _relation(table: type[Table], key: str, parameter: str) -> Relation:
     found = relations.get(key) or by_column.get(key)
     if found is None:
         name = table._meta.tablename
-        refuse(parameter, f"names no relation of {name}; its relations are {', '.join(sorted(relations))}")
+        refuse(parameter, f"names {key!r}, no relation of {name}; its relations are {', '.join(sorted(relations))}")
     return found
 
 
@@ -117,7 +118,7 @@ def _aliases() -> Callable[[], str]:
     return lambda: f"r{next(numbers)}"
 
 
-def _as_json(shape: Shape, alias: str, next_alias: Callable[[], str]) -> str:
+def _as_json(shape: Shape, alias: str, next_alias: Callable[[], str], *, of_many: bool = False) -> str:
     fields = [f'{_value(column, alias)} AS "{column._meta.name}"' for column in shape.columns]
     if shape.readable:
         fields += [
@@ -126,7 +127,7 @@ def _as_json(shape: Shape, alias: str, next_alias: Callable[[], str]) -> str:
             if isinstance(column, ForeignKey)
         ]
     fields += [
-        f'{_related(relation, nested, alias, next_alias)} AS "{key}"'
+        f'{_related(relation, nested, alias, next_alias, of_many=of_many)} AS "{key}"'
         for key, (relation, nested) in shape.related.items()
     ]
     return f"(SELECT row_to_json(j) FROM (SELECT {', '.join(fields)}) AS j)"
@@ -139,10 +140,12 @@ def _value(column: Column, alias: str) -> str:
     return f"replace(to_char({name} AT TIME ZONE 'UTC', {_RFC_3339}), '.000000', '')"
 
 
-def _related(relation: Relation, shape: Shape, alias: str, next_alias: Callable[[], str]) -> str:
+def _related(relation: Relation, shape: Shape, alias: str, next_alias: Callable[[], str], *, of_many: bool) -> str:
+    """`of_many`: the row that it is related to is one of many itself."""
     inner = next_alias()
     target, column = relation.target._meta.tablename, relation.column_name
-    body = _as_json(shape, inner, next_alias)
+    body = _as_json(shape, inner, next_alias, of_many=of_many or relation.is_many)
+    limit = MAX_RELATED_TWICE if of_many or shape.has_many() else MAX_RELATED
     if not relation.is_many:
         return f'(SELECT {body} FROM "{target}" AS {inner} WHERE {inner}."id" = {alias}."{column}")'
     # Both columns, as the composite foreign key and its index have them.
@@ -151,7 +154,7 @@ def _related(relation: Relation, shape: Shape, alias: str, next_alias: Callable[
     return (
         f"(SELECT coalesce(json_agg({inner}.j), '[]') FROM (SELECT {body} AS j FROM \"{target}\" AS {inner} "
         f'WHERE {inner}."{column}" = {alias}."id"{same_tenant} '
-        f'ORDER BY {inner}."created_at" DESC, {inner}."id" LIMIT {MAX_RELATED}) AS {inner})'
+        f'ORDER BY {inner}."created_at" DESC, {inner}."id" LIMIT {limit}) AS {inner})'
     )
 
 

@@ -15,7 +15,7 @@ from api.times import in_range
 
 MAX_VALUES = 200
 MAX_REPEATS = 100
-_NUMBER = re.compile(r"-?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,2})?", re.ASCII)
+_NUMBER = re.compile(r"-?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?", re.ASCII)
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _VALUE = re.compile(r'(?:"((?:[^"]|"")*+)"|([^",]*+))(?=,|\Z)')
 _ACCEPTED = {
@@ -43,7 +43,7 @@ def find_column(table: type[Table], column_name: str, parameter: str) -> Column:
         if column._meta.name == column_name:
             return column
     accepted = ", ".join(column._meta.name for column in columns)
-    refuse(parameter, f"names no column of {table._meta.tablename}; its columns are {accepted}")
+    refuse(parameter, f"names {column_name!r}, no column of {table._meta.tablename}; its columns are {accepted}")
 
 
 def typed(column: Column, value: str) -> Any:

@@ -47,7 +47,7 @@ async def test_every_row(
     numbers = [f"{number:05}" for number in range(1, 3001)]
     path = "/api/rulesets/?__order=procedure"
     assert [row["procedure"] for row in await export(admin, path)] == numbers
-    filtered = await export(admin, f"{path}&payer=Payer 2&__total=true")
+    filtered = await export(admin, f"{path}&payer=Payer 2")
     assert [row["procedure"] for row in filtered] == numbers[1::5]
     assert [row["payer"] for row in await export(admin, f"{path}&payer=nobody")] == []
     # Whole parts of a thousand, and ties that only the key breaks.
@@ -95,15 +95,7 @@ async def test_who_gets_csv(admin: httpx.AsyncClient) -> None:
     path = "/api/rulesets/"
     for accept in ("text/csv", "Text/CSV, */*;q=0.1", "text/csv, application/json;q=0.9", "text/csv;q=0.5"):
         assert len(rows_of(await admin.get(path, headers={"Accept": accept}))) == 1
-    for accept in (
-        "*/*",
-        "text/*",
-        "application/json",
-        "text/csv;q=0",
-        "application/json, text/csv",
-        "text/csv;q=x",
-        "",
-    ):
+    for accept in ("*/*", "text/html, */*;q=0.8", "application/json", "application/json, text/csv", ""):
         answer = await admin.get(path, headers={"Accept": accept})
         assert answer.headers["content-type"] == "application/json", accept
     head = await admin.head(path, headers=CSV)

@@ -64,7 +64,6 @@ async def test_roles(running: Running, north: Clinic) -> None:
         headers = north.headers(role)
         for query in (
             "__include=audit_logs",
-            "__include=tenant.users.audit_logs",
             "__visible_fields=audit_logs.action",
             "__include=tenant.audit_logs",
         ):

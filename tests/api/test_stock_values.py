@@ -57,7 +57,7 @@ async def test_json_in_related_rows(admin: httpx.AsyncClient, north: Clinic) -> 
 def test_json_is_documented_as_json() -> None:
     """Stock's models break the making of an OpenAPI document, and type JSON as text; here JSON columns are objects."""
     for table in served_tables():
-        schemas = table_schemas(table)
+        schemas = table_schemas(table, frozenset({"create", "update"}))
         shown = {name for name, schema in schemas.items() if name.startswith(table.__name__)}
         assert f"{table.__name__}Out" in shown
         for name in shown:
