@@ -37,7 +37,7 @@ EXAMPLES = 14
 WALKS = 60
 STEPS = 8
 FEWEST_REQUESTS = {Role.admin: 2_400, Role.clinician: 1_300, Role.staff: 1_300}
-FEWEST_STATEFUL = 150
+FEWEST_STATEFUL = 100
 LONGEST_PART = 600
 
 # What a check accepts beside success. 401 is never the answer to a good token, 5xx never to anything.
