@@ -5,7 +5,8 @@ builds its models anew for every request.
 """
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from enum import Enum
 from functools import cache
 from typing import Annotated, Any, Literal
@@ -17,8 +18,11 @@ from piccolo.columns import (
     Array,
     Boolean,
     Column,
+    Date,
     DoublePrecision,
     ForeignKey,
+    Numeric,
+    Real,
     Text,
     Timestamptz,
     Varchar,
@@ -37,6 +41,7 @@ from pydantic import (
 )
 
 from api.problems import FieldError
+from api.query.values import INTEGER_BITS
 from api.times import in_range
 
 MAX_ITEMS = 1000
@@ -52,6 +57,23 @@ def _to_utc(value: datetime) -> datetime:
 
 
 UtcTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+
+
+def _whole(bits: int) -> Any:
+    return Annotated[int, Field(ge=-(2 ** (bits - 1)), lt=2 ** (bits - 1))]
+
+
+_TYPES: dict[type, Any] = {
+    UUID: uuid.UUID,
+    ForeignKey: uuid.UUID,
+    Boolean: bool,
+    Timestamptz: UtcTime,
+    Date: date,
+    DoublePrecision: Annotated[float, Field(allow_inf_nan=False)],
+    Real: Annotated[float, Field(allow_inf_nan=False)],
+    Numeric: Annotated[Decimal, Field(allow_inf_nan=False)],
+    **{kind: _whole(bits) for kind, bits in INTEGER_BITS.items()},
+}
 
 
 def server_columns(table: type[Table]) -> frozenset[str]:
@@ -130,18 +152,13 @@ def _type(column: Column) -> Any:
         case Array():
             # Bounded: each faulty item would be an error of its own.
             return Annotated[list[_type(column.base_column)], Field(max_length=MAX_ITEMS)]  # type: ignore[misc]
-        case ForeignKey() | UUID():
-            return uuid.UUID
         case Varchar():
             return Annotated[str, StringConstraints(min_length=shortest, max_length=column.length)]
         case Text():
             return Annotated[str, StringConstraints(min_length=shortest)]
-        case Timestamptz():
-            return UtcTime
-        case DoublePrecision():
-            return Annotated[float, Field(allow_inf_nan=False)]
-        case Boolean():
-            return bool
+    for kind in type(column).__mro__:
+        if kind in _TYPES:
+            return _TYPES[kind]
     raise TypeError(f"no type for {column!r}")
 
 

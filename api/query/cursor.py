@@ -68,8 +68,4 @@ def _encode(value: Any) -> Any:
 
 
 def _decode(term: OrderTerm, value: Any) -> Any:
-    if value is None or not isinstance(value, str):
-        return value
-    if term.kind is datetime:
-        return datetime.fromisoformat(value)
-    return term.kind(value)
+    return term.read(value) if isinstance(value, str) else value

@@ -3,9 +3,10 @@
 https://use-the-index-luke.com/no-offset
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -23,11 +24,12 @@ NULL_ORDERS = {".nullsfirst": True, ".nullslast": False}
 
 @dataclass(frozen=True, slots=True)
 class OrderTerm:
-    """One column of an order. `expression` is SQL without any value of the client's in it."""
+    """One column of an order. `expression` is SQL without any value of the client's in it, `read`
+    makes a value of the text that a cursor keeps of it."""
 
     name: str
     expression: str
-    kind: type
+    read: Callable[[str], Any]
     ascending: bool
     nullable: bool
     nulls_first: bool
@@ -74,17 +76,23 @@ def _term(table: type[Table], item: str) -> OrderTerm:
         refuse("__order", f"cannot order by {name}, a JSON document")
     nullable = bool(column._meta.null)
     expression = column._meta.get_full_name(with_alias=False)
-    return OrderTerm(name, expression, _kind(column), ascending, nullable, nullable and nulls_first)
+    return OrderTerm(name, expression, _reader(column), ascending, nullable, nullable and nulls_first)
 
 
-def _kind(column: Column) -> type:
+def _reader(column: Column) -> Callable[[str], Any]:
     match column:
         case columns.Timestamptz():
-            return datetime
+            return datetime.fromisoformat
+        case columns.Date():
+            return date.fromisoformat
         case columns.ForeignKey() | columns.UUID():
             return UUID
-        case columns.DoublePrecision():
+        case columns.DoublePrecision() | columns.Real():
             return float
+        case columns.Numeric():
+            return Decimal
+        case columns.Integer():
+            return int
     return str
 
 

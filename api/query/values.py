@@ -3,11 +3,26 @@
 import math
 import re
 import uuid
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, NoReturn
 
-from piccolo.columns import UUID, Boolean, Column, DoublePrecision, ForeignKey, Timestamptz
+from piccolo.columns import (
+    UUID,
+    BigInt,
+    Boolean,
+    Column,
+    Date,
+    DoublePrecision,
+    ForeignKey,
+    Integer,
+    Numeric,
+    Real,
+    SmallInt,
+    Timestamptz,
+)
 from piccolo.table import Table
 
 from api.problems import Problem
@@ -15,15 +30,13 @@ from api.times import in_range
 
 MAX_VALUES = 200
 MAX_REPEATS = 100
+_BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 _NUMBER = re.compile(r"-?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?", re.ASCII)
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 _VALUE = re.compile(r'(?:"((?:[^"]|"")*+)"|([^",]*+))(?=,|\Z)')
-_ACCEPTED = {
-    UUID: "a UUID",
-    ForeignKey: "a UUID",
-    Timestamptz: "a time as in RFC 3339, such as 2026-01-31T12:00:00Z",
-    DoublePrecision: "a number",
-}
+# https://www.postgresql.org/docs/current/datatype-numeric.html
+INTEGER_BITS: dict[type[Column], int] = {SmallInt: 16, Integer: 32, BigInt: 64}
 
 
 def refuse(name: str, why: str) -> NoReturn:
@@ -54,20 +67,14 @@ def typed(column: Column, value: str) -> Any:
         if value not in accepted:
             refuse(name, f"accepts {', '.join(accepted)}")
         return value
+    reader = next((_READERS[kind] for kind in type(column).__mro__ if kind in _READERS), None)
+    if reader is None:
+        return value
+    read, accepted_text = reader
     try:
-        match column:
-            case UUID() | ForeignKey():
-                return uuid.UUID(value)
-            case Boolean():
-                return boolean(name, value)
-            case Timestamptz():
-                return parse_time(value)
-            case DoublePrecision():
-                return _finite(value)
-            case _:
-                return value
+        return read(value)
     except (ValueError, OverflowError):
-        refuse(name, f"accepts {_ACCEPTED[type(column)]}")
+        refuse(name, f"accepts {accepted_text}")
 
 
 def split_values(name: str, text: str) -> list[str]:
@@ -89,11 +96,10 @@ def number(value: str) -> Decimal | None:
 
 def boolean(name: str, value: str) -> bool:
     """`true` or `false` in the spellings that PiccoloCRUD knows."""
-    if value.lower() in ("true", "t", "1"):
-        return True
-    if value.lower() in ("false", "f", "0"):
-        return False
-    refuse(name, "accepts true or false")
+    try:
+        return _truth(value)
+    except ValueError:
+        refuse(name, "accepts true or false")
 
 
 def integer(name: str, value: str, least: int, most: int) -> int:
@@ -114,8 +120,43 @@ def parse_time(value: str) -> datetime:
     return in_range((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC))
 
 
+def _decimal(value: str) -> Decimal:
+    parsed = number(value)
+    if parsed is None:
+        raise ValueError(value)
+    return parsed
+
+
+def _whole(value: str, bits: int) -> int:
+    parsed = int(value) if _INTEGER.fullmatch(value) else None
+    if parsed is None or not -(2 ** (bits - 1)) <= parsed < 2 ** (bits - 1):
+        raise ValueError(value)
+    return parsed
+
+
 def _finite(value: str) -> float:
     parsed = float(value) if _FLOAT.fullmatch(value) else math.nan
     if not math.isfinite(parsed):
         raise ValueError(value)
     return parsed
+
+
+def _truth(value: str) -> bool:
+    spelled = _BOOLEANS.get(value.lower())
+    if spelled is None:
+        raise ValueError(value)
+    return spelled
+
+
+# What reads a value, and what it accepts in words; a text needs neither.
+_READERS: dict[type[Column], tuple[Callable[[str], Any], str]] = {
+    UUID: (uuid.UUID, "a UUID"),
+    ForeignKey: (uuid.UUID, "a UUID"),
+    Boolean: (_truth, "true or false"),
+    Timestamptz: (parse_time, "a time as in RFC 3339, such as 2026-01-31T12:00:00Z"),
+    Date: (date.fromisoformat, "a date such as 2026-01-31"),
+    DoublePrecision: (_finite, "a number"),
+    Real: (_finite, "a number"),
+    Numeric: (_decimal, "a number"),
+    **{kind: (partial(_whole, bits=bits), f"a whole number of {bits} bits") for kind, bits in INTEGER_BITS.items()},
+}
