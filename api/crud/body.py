@@ -1,6 +1,5 @@
 """Reads a JSON object from a request, and compares what was sent with what is stored."""
 
-import re
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
@@ -10,12 +9,11 @@ from uuid import UUID
 import orjson
 from starlette.requests import Request
 
+from api.crud.integers import holds_long_integer
 from api.problems import MAX_ERRORS, FieldError, Problem, invalid
 
 MAX_DEPTH = 100
 _ACCEPTED = {"POST": {"Accept-Post": "application/json, text/csv"}, "PATCH": {"Accept-Patch": "application/json"}}
-_LONG_INTEGER = re.compile(rb"(?<![\d.eE+-])-?\d{19,4000}(?![\d.eE])")
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 
 
 def media_type_of(request: Request) -> str:
@@ -39,7 +37,7 @@ async def read_json(request: Request) -> Any:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Problem(400, f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from None
-    if _has_long_integer(body):
+    if holds_long_integer(body):
         raise Problem(422, "The body holds an integer beyond 64 bits, which would be rounded; send it as a text.")
     return data
 
@@ -52,14 +50,6 @@ def require_object(data: Any) -> dict[str, Any]:
     if errors:
         raise invalid(errors)
     return data
-
-
-def _has_long_integer(body: bytes) -> bool:
-    """The parser makes a float of an integer that fits into no 64 bits, and rounds it."""
-    if not _LONG_INTEGER.search(body):
-        return False
-    numbers = _LONG_INTEGER.findall(_STRING.sub(b"", body))
-    return any(not -(2**63) <= int(number) < 2**64 for number in numbers)
 
 
 def is_same(sent: Any, stored: Any) -> bool:

@@ -13,8 +13,9 @@ from starlette.datastructures import Headers
 from api.problems import Problem
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
-# Possessive: nothing is tried twice, however long a header of commas is.
-_TAGS = re.compile(rf"\s*+(?:,\s*+)*+{_TAG}(?:\s*+,\s*+(?:{_TAG})?+)*+\s*+")
+# One tag of a list, in which elements may be empty (RFC 9110, section 5.6.1).
+_ELEMENT = re.compile(rf"[\s,]*({_TAG})\s*(?=,|\Z)")
+_NOTHING = re.compile(r"[\s,]*\Z")
 
 
 def etag_of(body: bytes, stored: bytes | None = None) -> str:
@@ -59,6 +60,11 @@ def _tags(headers: Headers, name: str) -> list[str] | None:
     text = ", ".join(values).strip()
     if text == "*":
         return ["*"]
-    if not _TAGS.fullmatch(text):
+    found: list[str] = []
+    at = 0
+    while element := _ELEMENT.match(text, at):
+        found.append(element[1])
+        at = element.end()
+    if not found or not _NOTHING.match(text, at):
         raise Problem(400, f'{name.title()} accepts "*" or entity tags, each in double quotes.')
-    return re.findall(_TAG, text)
+    return found

@@ -6,12 +6,13 @@ spreadsheet: https://owasp.org/www-community/attacks/CSV_Injection
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
 from piccolo.columns import JSON, JSONB, Array, Boolean, Column, DoublePrecision
 
+from api.crud.integers import holds_long_integer
 from api.problems import FieldError, Problem, invalid
 
 MAX_ROWS = 1000
@@ -32,11 +33,6 @@ _NEEDS_QUOTES = re.compile(r'[",\r\n]')
 _CELL = re.compile(r'(?:"([^"]*+(?:""[^"]*+)*+)"|([^",\r\n]*+))(,|\r?\n|\Z)')
 _REST_OF_LINE = re.compile(r'[^"\r\n]*+(?:"[^"]*+"[^"\r\n]*+)*+(?:\r?\n|\Z)')
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?")
-_LONG = r"[0-9]{19,}+(?![.eE])"
-# In valid JSON something stands between any two texts or numbers: what is no long integer, and then one.
-_LONG_INTEGER = re.compile(
-    rf"""(?:(?:"[^"\\]*+(?:\\.[^"\\]*+)*+")?+(?:(?!{_LONG})[0-9][0-9.eE+-]*+)?+[^"0-9]++)*+({_LONG})"""
-)
 
 # None: empty and without quotes.
 Cell = str | None
@@ -201,18 +197,9 @@ def _json(cell: str) -> Any:
         value = orjson.loads(cell)
     except orjson.JSONDecodeError as error:
         raise ValueError(f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
-    if any(not -(2**63) <= integer < 2**64 for integer in _long_integers(cell)):
+    if holds_long_integer(cell.encode()):
         raise ValueError("holds an integer beyond 64 bits, which would be rounded; send it as a text")
     return value
-
-
-def _long_integers(document: str) -> Iterator[int]:
-    """The integers of valid JSON that may fit into no 64 bits; orjson makes floats of those that do not."""
-    at = 0
-    while found := _LONG_INTEGER.match(document, at):
-        at = found.end()
-        negative = document[found.start(1) - 1 : found.start(1)] == "-"
-        yield -int(found[1]) if negative else int(found[1])
 
 
 def _boolean(cell: str) -> bool:

@@ -19,7 +19,7 @@ MAX_DEPTH = 5
 _BLANKS = re.compile(r" *")
 _NESTED = re.compile(r"(or|and|not)\(")
 _NAME = re.compile(r"[^=,()\"]+(?==)")
-_QUOTED = re.compile(r'"((?:[^"]|"")*+)"(?=[,)]|\Z)')
+_QUOTED = re.compile(r'"([^"]*(?:""[^"]*)*)"(?=[,)]|\Z)')
 _BARE = re.compile(r'(?!")[^,)]*')
 
 
