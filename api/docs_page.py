@@ -70,6 +70,8 @@ def _type(schema: Document) -> str:
     """A schema in a few words."""
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(_type(item) for item in schema["anyOf"] if "enum" not in item)) or "choice"
+    if "$ref" in schema:
+        return escape(str(schema["$ref"]).rpartition("/")[2])
     if "enum" in schema:
         return ", ".join(f"<code>{escape(str(value))}</code>" for value in schema["enum"])
     if schema.get("type") == "array":

@@ -47,3 +47,23 @@ def _json_type(hint: Any) -> str:
     if origin in (Union, UnionType):
         return " or ".join(map(_json_type, arguments))
     return "object" if is_typeddict(hint) else _NAMES[hint]
+
+
+def document_schema(hint: Any) -> dict[str, Any]:
+    """The JSON Schema of a document; what a field means becomes its description."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Required, NotRequired):
+        return document_schema(arguments[0])
+    if origin is Annotated:
+        return {**document_schema(arguments[0]), "description": arguments[1]}
+    if origin is list:
+        return {"type": "array", "items": document_schema(arguments[0])}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": document_schema(arguments[1])}
+    if origin in (Union, UnionType):
+        return {"anyOf": [document_schema(argument) for argument in arguments]}
+    if is_typeddict(hint):
+        hints = get_type_hints(hint, include_extras=True)
+        properties = {name: document_schema(item) for name, item in hints.items()}
+        return {"type": "object", "required": sorted(hint.__required_keys__), "properties": properties}
+    return {} if hint is Any else {"type": _NAMES[hint]}

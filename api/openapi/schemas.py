@@ -6,13 +6,13 @@ row and may bring related rows, `CasePart` is whatever was asked for.
 
 from typing import Any
 
-from piccolo.columns import JSON, JSONB, Column, ForeignKey
+from piccolo.columns import Column, ForeignKey
 from piccolo.table import Table
 
 from api.crud.models import create_body, output_model, patch_body
 from api.query.parse import MAX_PAGE_SIZE
 from api.query.relations import Relation, relations_of
-from tenancy.json_documents import document_fields, known_documents
+from tenancy.json_documents import document_schema, known_documents
 
 Schema = dict[str, Any]
 NULL: Schema = {"type": "null"}
@@ -99,6 +99,7 @@ def table_schemas(table: type[Table], verbs: frozenset[str]) -> dict[str, Schema
             required=["rows"],
         ),
         f"{entity}Rows": json_object({"rows": {"type": "array", "items": ref(f"{entity}Out")}}),
+        **{document.__name__: document_schema(document) for document in _documents(table).values()},
         **({f"{entity}In": _body(table, create_body(table))} if verbs & {"create", "update"} else {}),
         **({f"{entity}Patch": _body(table, patch_body(table))} if "update" in verbs else {}),
     }
@@ -123,15 +124,19 @@ def _described(table: type[Table], name: str, schema: Schema) -> Schema:
     schema = _without(schema, ("extra", "title", "default"))
     if default is not None:
         schema["description"] = " ".join([schema.get("description") or "", f"Default: `{default}`."]).strip()
-    column = table._meta.get_column_by_name(name)
-    document = known_documents().get(f"{table._meta.tablename}.{name}")
-    if isinstance(column, JSON | JSONB) and document is not None:
-        fields = document_fields(document)
-        known = [f"`{field}` ({kind}) {meaning}".strip(" .") for field, kind, _, meaning in fields]
-        schema["description"] = " ".join(
-            [schema.get("description") or "", "Known fields:", "; ".join(known) + "."]
-        ).strip()
-    return schema
+    document = _documents(table).get(name)
+    if document is None:
+        return schema
+    # Known, not enforced: a document may lack its fields and hold others.
+    whole, *null = schema.get("anyOf", [{key: value for key, value in schema.items() if key != "description"}])
+    return {"description": schema.get("description", ""), **either(ref(document.__name__), whole, *null)}
+
+
+def _documents(table: type[Table]) -> dict[str, type]:
+    """What the table's JSON columns are known to hold, by column."""
+    prefix = f"{table._meta.tablename}."
+    known = known_documents().items()
+    return {key.removeprefix(prefix): document for key, document in known if key.startswith(prefix)}
 
 
 def _without(schema: Any, names: tuple[str, ...]) -> Any:
