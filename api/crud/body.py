@@ -27,11 +27,7 @@ async def read_json(request: Request) -> Any:
     if media_type != "application/json" and not (
         media_type.startswith("application/") and media_type.endswith("+json")
     ):
-        accepted = {
-            "POST": {"Accept-Post": "application/json, text/csv"},
-            "PATCH": {"Accept-Patch": "application/json"},
-        }
-        raise Problem(415, "Send application/json.", headers=accepted.get(request.method, {}))
+        raise Problem(415, "Send application/json.", headers=_ACCEPTED.get(request.method, {}))
     body = await request.body()
     try:
         data = orjson.loads(body)
