@@ -69,11 +69,11 @@ def _triggers(table: type[Table]) -> list[str]:
     columns = {column._meta.name for column in table._meta.columns}
     is_audited = name != _TRAIL and not _is_internal(table)
     functions = {
-        "b_stamp_created": "tenancy.stamp_created_1 BEFORE INSERT",
-        "c_keep_identity": "tenancy.keep_identity_1 BEFORE UPDATE",
-        **({"a_assign_tenant": "tenancy.assign_tenant_1 BEFORE INSERT"} if "tenant_id" in columns else {}),
+        "b_stamp_created": "tenancy.stamp_created_1 BEFORE INSERT WHEN",
+        "c_keep_identity": "tenancy.keep_identity_1 BEFORE UPDATE WHEN",
+        **({"a_assign_tenant": "tenancy.assign_tenant_1 BEFORE INSERT WHEN"} if "tenant_id" in columns else {}),
         **({"d_stamp_updated": "tenancy.stamp_updated_1 BEFORE INSERT UPDATE"} if "updated_at" in columns else {}),
-        **({"z_audit": "audit.record_change_2 AFTER INSERT UPDATE DELETE"} if is_audited else {}),
+        **({"z_audit": f"audit.record_{name} AFTER INSERT UPDATE DELETE"} if is_audited else {}),
     }
     own: dict[str, str] = getattr(table, "triggers", {})
     described = {f"{name}.{trigger}": function for trigger, function in functions.items()} | own

@@ -71,6 +71,12 @@ def start(data_dir: Path) -> EmbeddedDatabase:
     return EmbeddedDatabase(socket_dir)
 
 
+def stop(data_dir: Path) -> None:
+    """Stops the server unless another process uses it, so that the next `start` reads its settings anew."""
+    get_server(data_dir / "postgres").cleanup()
+    start.cache_clear()
+
+
 def _start_server(cluster: Path) -> PostgresServer:
     """After a `kill -9` the last backends may still hold the shared memory for a moment."""
     for attempt in range(1, START_ATTEMPTS + 1):

@@ -14,15 +14,22 @@ from typing import Any
 
 import asyncpg
 from piccolo.engine.postgres import PostgresEngine
+from piccolo.querystring import QueryString
 
 from tenancy.context import DatabaseRole, Scope
 from tenancy.database_url import DatabaseURL
 from tenancy.databases import Databases
-from tenancy.transaction import BoundTransaction
+from tenancy.kept_statements import KeepingConnection
+from tenancy.pool import ConnectionPool
+from tenancy.request_transaction import RequestTransaction
+from tenancy.transaction import BoundTransaction, session_settings
 
 MIGRATION_LOCK = 0x7A57_1A9E
 IDLE_CONNECTION_SECONDS = 120.0
 ACQUIRE_SECONDS = 10.0
+# Queries here are short and many: a plan that is kept beats one that knows its arguments, compiling never pays, and
+# what a tenant's index finds is mostly in memory, wherever it lies.
+_PLANNING = {"plan_cache_mode": "force_generic_plan", "jit": "off", "random_page_cost": "1.1"}
 
 
 class DatabaseUnavailable(Exception):
@@ -35,6 +42,7 @@ class FastlaneEngine(PostgresEngine):
     def __init__(self, databases: Databases) -> None:
         self.databases = databases
         self.statement_timeout_ms = databases.settings.statement_timeout_ms
+        self.keeps_statements = False
         self._acts_as_owner = False
         self._owner: asyncpg.Connection | None = None
         super().__init__(config={})
@@ -52,17 +60,20 @@ class FastlaneEngine(PostgresEngine):
         settings = self.databases.settings
         url = self.databases.app()
         arguments = url.connect_arguments()
-        if url.declared_pooled or await _is_behind_pooler(arguments):
-            arguments["statement_cache_size"] = 0
         self.statement_timeout_ms = settings.statement_timeout_ms
-        self.pool = await asyncpg.create_pool(
-            **arguments,
-            min_size=settings.pool_min_size,
-            max_size=url.connection_limit or settings.pool_max_size,
-            max_inactive_connection_lifetime=IDLE_CONNECTION_SECONDS,
-            reset=_nothing_to_reset,
-            **kwargs,
+        self.keeps_statements = not (url.declared_pooled or await _is_behind_pooler(arguments))
+        if self.keeps_statements:
+            arguments["server_settings"] = {**session_settings(self.statement_timeout_ms), **_PLANNING}
+        else:  # A pooler loses prepared statements, and refuses settings at the start.
+            arguments["statement_cache_size"] = 0
+        pool = ConnectionPool(
+            lambda: asyncpg.connect(**arguments, connection_class=KeepingConnection),
+            least=settings.pool_min_size,
+            most=url.connection_limit or settings.pool_max_size,
+            idle_seconds=IDLE_CONNECTION_SECONDS,
         )
+        await pool.open()
+        self.pool = pool
 
     async def close_connection_pool(self) -> None:
         if self.pool is not None:
@@ -74,7 +85,7 @@ class FastlaneEngine(PostgresEngine):
         if self.pool is None:
             return await self._command_line_connection()
         try:
-            return await self.pool.acquire(timeout=ACQUIRE_SECONDS)
+            return await self.pool.acquire(ACQUIRE_SECONDS)
         except TimeoutError:
             raise DatabaseUnavailable("All database connections are busy.") from None
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
@@ -83,7 +94,7 @@ class FastlaneEngine(PostgresEngine):
     async def release(self, connection: Any) -> None:
         """Gives back what `acquire` gave; a terminated connection too."""
         if self.pool is not None:
-            await self.pool.release(connection)
+            self.pool.release(connection)
         elif connection is not self._owner:
             await connection.close()
 
@@ -92,6 +103,29 @@ class FastlaneEngine(PostgresEngine):
         if scope is None and self.pool is None and not self._acts_as_owner:
             scope = None if self.transaction_exists() else Scope(role=DatabaseRole.platform, actor=script_actor())
         return BoundTransaction(engine=self, allow_nested=allow_nested, scope=scope)
+
+    def request(self, scope: Scope) -> RequestTransaction:
+        """The transaction of a request, which begins when a statement needs it."""
+        return RequestTransaction(self, scope)
+
+    async def run_querystring(self, querystring: QueryString, in_pool: bool = True) -> Any:
+        await self._begin_request()
+        return await super().run_querystring(querystring, in_pool)
+
+    async def run_ddl(self, ddl: str, in_pool: bool = True) -> Any:
+        await self._begin_request()
+        return await super().run_ddl(ddl, in_pool)
+
+    async def _begin_request(self) -> None:
+        """Piccolo takes a transaction that it finds for one that has begun."""
+        transaction = self.current_transaction.get()
+        if isinstance(transaction, RequestTransaction):
+            await transaction.begun()
+
+    async def _run_in_pool(self, query: str, args: Sequence[Any] | None = None) -> Any:
+        """A query outside of any transaction, as the login role: it is refused."""
+        async with self.transaction() as transaction:
+            return await transaction.fetch(query, *(args or ()))
 
     # -- The command line ----------------------------------------------------
 
@@ -124,10 +158,6 @@ class FastlaneEngine(PostgresEngine):
     def act_as_owner(self) -> None:
         """For the rest of the process: what `piccolo migrations` needs."""
         self._acts_as_owner = True
-
-
-async def _nothing_to_reset(connection: Any) -> None:
-    """Saves the reset query, a round trip: every setting of ours ends with its transaction."""
 
 
 async def _is_behind_pooler(arguments: dict[str, Any]) -> bool:

@@ -7,6 +7,7 @@ async with tenant("test-clinic"):
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from math import ceil
 from typing import Any, Generic, TypeVar
 
@@ -28,8 +29,9 @@ class UnknownUser(LookupError):
     """No user of the tenant has this email."""
 
 
+@cache
 def database() -> FastlaneEngine:
-    """The engine of `piccolo_conf.py`."""
+    """The engine of `piccolo_conf.py`, which is one for the process."""
     engine = engine_finder()
     assert isinstance(engine, FastlaneEngine)
     return engine

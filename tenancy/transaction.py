@@ -7,10 +7,9 @@ https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SET
 """
 
 import asyncio
-from contextlib import suppress
 from contextvars import Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 import asyncpg
 from piccolo.engine.exceptions import TransactionError
@@ -38,8 +37,36 @@ class TransactionAborted(TransactionError):
 
 def _literal(value: str) -> str:
     """A text literal of which no byte is the client's: hexadecimal cannot end a string."""
-    hexadecimal = value.replace("\x00", "").encode().hex()
+    hexadecimal = value.encode().hex()
     return f"convert_from(decode('{hexadecimal}','hex'),'UTF8')" if hexadecimal else "''"
+
+
+def session_settings(statement_timeout_ms: int) -> dict[str, str]:
+    """What holds for every transaction, whatever its scope."""
+    return {
+        "search_path": "public, pg_temp",
+        "statement_timeout": str(statement_timeout_ms),
+        "lock_timeout": str(LOCK_TIMEOUT_MS),
+        "idle_in_transaction_session_timeout": str(IDLE_TIMEOUT_MS),
+    }
+
+
+def settings_of(scope: Scope) -> list[str]:
+    """What binds a transaction to a scope: names and values in turn, the role last.
+
+    What a scope leaves out is emptied: nothing that a session was left with shines through.
+    """
+    return [
+        *("app.tenant_id", str(scope.tenant_id or "")),
+        *("app.user_id", str(scope.user_id or "")),
+        *("app.user_role", scope.user_role.value if scope.user_role else ""),
+        *("app.operator_id", "" if scope.operator_id is None else str(scope.operator_id)),
+        *("app.actor", scope.actor.replace("\x00", "")),
+        *("app.request_id", scope.request_id.replace("\x00", "")),
+        *("app.ip_address", scope.ip_address.replace("\x00", "")),
+        *("app.user_agent", scope.user_agent.replace("\x00", "")),
+        *("role", scope.role.value),
+    ]
 
 
 def begin_statement(scope: Scope, statement_timeout_ms: int) -> str:
@@ -47,26 +74,19 @@ def begin_statement(scope: Scope, statement_timeout_ms: int) -> str:
 
     Parameters would need the extended protocol, and with it a round trip more.
     """
-    bound = {
-        "app.tenant_id": scope.tenant_id,
-        "app.user_id": scope.user_id,
-        "app.user_role": scope.user_role and scope.user_role.value,
-        "app.operator_id": scope.operator_id,
-        "app.actor": scope.actor,
-        "app.request_id": scope.request_id,
-        "app.ip_address": scope.ip_address,
-        "app.user_agent": scope.user_agent,
-        "search_path": "public, pg_temp",
-        "statement_timeout": statement_timeout_ms,
-        "lock_timeout": LOCK_TIMEOUT_MS,
-        "idle_in_transaction_session_timeout": IDLE_TIMEOUT_MS,
-        "role": scope.role.value,
-    }
-    # What is not bound is emptied: nothing that a session was left with shines through.
-    calls = ",".join(
-        f"set_config('{name}',{_literal('' if value is None else str(value))},true)" for name, value in bound.items()
-    )
-    return f"BEGIN;SELECT {calls}"
+    bound = settings_of(scope)
+    pairs = [*session_settings(statement_timeout_ms).items(), *zip(bound[::2], bound[1::2], strict=True)]
+    return "BEGIN;SELECT " + ",".join(f"set_config('{name}',{_literal(value)},true)" for name, value in pairs)
+
+
+class _Over:
+    """In the place of a connection that was given back: whoever still holds the transaction gets no other's."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise asyncpg.InterfaceError("the transaction is over")
+
+
+OVER: Any = _Over()
 
 
 class BoundTransaction(PostgresTransaction):
@@ -90,14 +110,35 @@ class BoundTransaction(PostgresTransaction):
     async def __aenter__(self) -> "BoundTransaction":
         if self._parent is not None:
             return cast("BoundTransaction", self._parent)
+        await self.open()
+        self._token = self.engine.current_transaction.set(self)
+        return self
+
+    async def open(self) -> None:
+        """Takes a connection, and begins on it."""
         self.connection = await self.engine.acquire()
         try:
             await self.begin()
         except BaseException:
-            await _finish_regardless(self._release(trusted=False))
+            await finish_regardless(self._release(self.connection, trusted=False))
             raise
-        self._token = self.engine.current_transaction.set(self)
-        return self
+
+    def leave(self) -> None:
+        """Queries that follow are not in this transaction."""
+        if self._token is not None:
+            try:  # noqa: SIM105  # For each request, and `suppress` takes as long as all the rest.
+                self.engine.current_transaction.reset(self._token)
+            except ValueError:  # Another task ends it: the variable is not this context's.
+                pass
+
+    async def fetch(self, statement: str, *arguments: Any) -> list[Any]:
+        """The rows of a statement of this transaction. Raises `asyncpg.PostgresError`."""
+        rows: list[Any] = await self.connection.fetch(statement, *arguments)
+        return rows
+
+    async def run(self, statement: str, *arguments: Any) -> list[Any]:
+        """The rows of a statement that stands for itself: it may have been committed when they are here."""
+        return await self.fetch(statement, *arguments)
 
     async def begin(self) -> None:
         if self.scope is not None:
@@ -126,11 +167,9 @@ class BoundTransaction(PostgresTransaction):
     ) -> Literal[False]:
         if self._parent is not None:
             return False
-        if self._token is not None:
-            with suppress(ValueError):  # Another task ends it: the variable is not this context's.
-                self.engine.current_transaction.reset(self._token)
+        self.leave()
         try:
-            await _finish_regardless(self._finish(failed=exception is not None))
+            await finish_regardless(self._finish(failed=exception is not None))
         except Exception:
             if exception is None:
                 raise
@@ -147,15 +186,17 @@ class BoundTransaction(PostgresTransaction):
             answered = True  # A COMMIT that was refused ends the transaction as well as any.
             raise
         finally:
-            await self._release(trusted=answered and not self.connection.is_in_transaction())
+            connection = self.connection
+            await self._release(connection, trusted=answered and not connection.is_in_transaction())
 
-    async def _release(self, *, trusted: bool) -> None:
+    async def _release(self, connection: Any, *, trusted: bool) -> None:
+        self.connection = OVER  # It may be somebody else's in a moment.
         if not trusted:
-            self.connection.terminate()
-        await self.engine.release(self.connection)
+            connection.terminate()
+        await self.engine.release(connection)
 
 
-async def _finish_regardless(work: Any) -> None:
+async def finish_regardless(work: Any) -> None:
     """Awaits `work` in a task of its own, which a cancellation of the caller cannot stop."""
     task: asyncio.Task[None] = asyncio.ensure_future(work)
     _finishing.add(task)

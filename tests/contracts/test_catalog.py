@@ -250,7 +250,7 @@ async def test_definer_functions(superuser: asyncpg.Connection) -> None:
         alter = f"ALTER FUNCTION {function['name']}"
         attempts += [(function["name"], f"{alter} OWNER TO {owner}") for owner in ("fastlane_owner", TENANT)]
         attempts.append((function["name"], f"{alter} RESET search_path"))
-    assert {"cases.search_cases_1(text)", "audit.record_change_2()"} <= {name for name, _ in attempts}
+    assert {"cases.search_cases_1(text)", "audit.record_cases()"} <= {name for name, _ in attempts}
     assert await unreported(superuser, attempts) == []
 
 

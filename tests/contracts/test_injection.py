@@ -65,7 +65,7 @@ async def test_nothing_is_left_for_the_next_tenant(
     await engine.start_connection_pool()
     try:
         assert engine.pool is not None
-        engine.pool._maxsize = 1
+        engine.pool._most = 1
         async with engine.transaction(scope=scope_of(north)) as transaction:
             backend = await transaction.connection.fetchval("SELECT pg_backend_pid()")
             await transaction.connection.execute(left_behind)

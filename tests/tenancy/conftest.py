@@ -13,6 +13,7 @@ from tenancy.settings import Settings
 from tests.clinics import Clinic
 from tests.cluster import TestDatabase
 from tests.conftest import Running, serve
+from tests.tenancy.connections import Door
 from tests.tenancy.identity_provider import AUDIENCE, ISSUER, IdentityProvider, SigningKey
 
 
@@ -28,6 +29,12 @@ async def pooled(engine: FastlaneEngine, settings: Settings) -> AsyncIterator[Fa
             await engine.close_connection_pool()
     finally:
         pool.terminate()  # A leak fails the test; it must not hang it, nor the next one.
+
+
+@pytest.fixture
+def door(database: TestDatabase) -> Door:
+    """Makes connections of the login role."""
+    return Door(database)
 
 
 @pytest.fixture

@@ -1,0 +1,17 @@
+"""A statement that is bound and run in one message."""
+
+from pathlib import Path
+
+from piccolo.apps.migrations.auto.migration_manager import MigrationManager
+
+from tenancy.migration import add_sql
+
+ID = "2026-11-24T06:00:00:000000"
+VERSION = "1.38.0"
+DESCRIPTION = "A statement that is bound and run in one message"
+
+
+async def forwards() -> MigrationManager:
+    manager = MigrationManager(migration_id=ID, app_name="tenancy", description=DESCRIPTION)
+    add_sql(manager, Path(__file__).parents[1] / "sql", "statements_1")
+    return manager

@@ -1,0 +1,25 @@
+-- A statement that is bound and run in one message. Frozen: the migration that names this file has landed.
+
+-- Sets `settings`, names and values in turn and the role last, for this transaction, and executes a prepared statement
+-- of this session, whose plan is kept. A unit separator stands between settings: one text costs its sender less than a list. Sent outside of a transaction block it is a transaction of its own, which
+-- is over when its answer has come: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING
+-- Of the invoker: it gives nobody a right that they lack. EXECUTE takes no parameters here, so that each
+-- argument is quoted into it.
+CREATE FUNCTION tenancy.run_1(settings text, statement text, arguments text[])
+RETURNS SETOF record LANGUAGE plpgsql AS $$
+DECLARE
+    bound CONSTANT text[] := string_to_array(settings, E'\x1f');
+    given text := '';
+    argument text;
+BEGIN
+    FOR i IN 1 .. cardinality(bound) BY 2 LOOP  -- Assigned: PERFORM would run a query for each.
+        argument := set_config(bound[i], bound[i + 1], true);
+    END LOOP;
+    FOREACH argument IN ARRAY arguments LOOP
+        given := given || ',' || quote_nullable(argument);
+    END LOOP;
+    RETURN QUERY EXECUTE 'EXECUTE ' || quote_ident(statement) || coalesce('(' || nullif(substr(given, 2), '') || ')', '');
+END
+$$;
+-- Who logs in is named by a URL, not by a migration.
+GRANT USAGE ON SCHEMA tenancy TO PUBLIC;

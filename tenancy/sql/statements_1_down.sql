@@ -1,0 +1,2 @@
+REVOKE USAGE ON SCHEMA tenancy FROM PUBLIC;
+DROP FUNCTION tenancy.run_1(text, text, text[]);
