@@ -96,7 +96,7 @@ class Case(TenantTable, tablename="cases", help_text="A request for prior author
     relation_names: ClassVar[dict[str, tuple[str, str]]] = {"created_by": ("creator", "created_cases")}
     search_function: ClassVar[str] = "cases.search_cases_1"
     triggers: ClassVar[dict[str, str]] = {
-        "cases.d_stamp_updated": "cases.stamp_updated_1 BEFORE INSERT UPDATE",
+        "cases.c_search": "cases.search_of_case_1 BEFORE INSERT UPDATE OF",
         "cases.e_guard_case": "cases.guard_case_1 BEFORE INSERT UPDATE",
         "cases.y_tell_created": "cases.tell_events_1 AFTER INSERT",
         "cases.y_tell_status_changed": "cases.tell_events_1 AFTER UPDATE OF WHEN",
@@ -150,7 +150,7 @@ class Task(TenantTable, tablename="tasks", help_text="An action item of a case."
     search_function: ClassVar[str] = "cases.search_tasks_1"
     triggers: ClassVar[dict[str, str]] = {
         "tasks.a_follow_case": "cases.follow_case_1 BEFORE INSERT",
-        "tasks.d_stamp_updated": "cases.stamp_updated_1 BEFORE INSERT UPDATE",
+        "tasks.c_search": "cases.search_of_task_1 BEFORE INSERT UPDATE OF",
     }
 
     id = UUID(primary_key=True)
@@ -176,7 +176,7 @@ class Ruleset(TenantTable, tablename="rulesets", help_text="What a payer wants f
 
     search_function: ClassVar[str] = "cases.search_rulesets_1"
 
-    triggers: ClassVar[dict[str, str]] = {"rulesets.d_stamp_updated": "cases.stamp_updated_1 BEFORE INSERT UPDATE"}
+    triggers: ClassVar[dict[str, str]] = {"rulesets.c_search": "cases.search_of_ruleset_1 BEFORE INSERT UPDATE OF"}
 
     id = UUID(primary_key=True)
     tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)

@@ -16,6 +16,7 @@ def opens_as_pending(change: Change) -> None:
 def decided_by_few(change: Change) -> None:
     """Only a clinician or an admin sets a case to approved or denied."""
     status = change.values.get("status")
-    before = change.stored.get("status") if change.stored else None
-    if isinstance(status, str) and status in DECISIONS and status != before and change.role not in DECIDING_ROLES:
+    if change.role in DECIDING_ROLES or not isinstance(status, str) or status not in DECISIONS:
+        return
+    if change.stored is None or change.stored.get("status") != status:
         raise Forbidden(f"The role {change.role.value} may not set a case to {status}.")

@@ -1,0 +1,2 @@
+DROP INDEX events_tenant_id_entity_id_idx;
+DROP INDEX audit_logs_tenant_id_entity_id_idx;

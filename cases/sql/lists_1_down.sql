@@ -1,0 +1,5 @@
+DROP INDEX ingestions_tenant_id_status_created_at_id_idx;
+DROP INDEX cases_tenant_id_payer_created_at_id_idx;
+DROP INDEX case_codes_tenant_id_code_idx;
+DROP INDEX tasks_tenant_id_due_date_id_idx;
+DROP INDEX rulesets_tenant_id_procedure_idx;
