@@ -17,6 +17,7 @@ import uvicorn
 from piccolo.apps.migrations.commands.forwards import run_forwards
 from pydantic import ValidationError
 
+from api.one_write import OneWriteProtocol
 from demo.seed import is_wanted, load_demo
 from tenancy.database_url import InvalidDatabaseURL
 from tenancy.embedded import EmbeddedDatabaseError
@@ -124,6 +125,7 @@ def serve(settings: Settings) -> None:
         proxy_headers=False,
         server_header=False,
         access_log=False,
+        http=OneWriteProtocol,
         log_level="warning",
         timeout_graceful_shutdown=10,
     )

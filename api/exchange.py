@@ -4,7 +4,7 @@ https://asgi.readthedocs.io/en/latest/specs/www.html
 """
 
 import asyncio
-import uuid
+import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +26,7 @@ DRAIN_LIMIT = 64 * 1024 * 1024
 DRAIN_SECONDS = 5.0
 _KEY = "fastlane.client"
 _HEAD = "fastlane.head"
+_BODY = "fastlane.body"
 
 
 class ClientGone(Exception):
@@ -49,18 +50,32 @@ class Client:
             return known
         peer = scope.get("client")
         client = cls(
-            request_id=str(uuid.uuid4()),
+            request_id=_new_id(),
             path=scope["path"],
             ip_address=peer[0] if peer else "",
-            user_agent=Headers(scope=scope).get("user-agent", "")[:512],
+            user_agent=header(scope, b"user-agent").decode("latin-1")[:512],
         )
         scope[_KEY] = client
         return client
 
 
+def _new_id() -> str:
+    """A random UUID. It has to differ from others, not to be hard to guess: the system need not be asked for each."""
+    digits = f"{random.getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+def header(scope: Scope, name: bytes) -> bytes:
+    """The first field of that name, which is in lower case; empty where there is none."""
+    for field_name, value in scope["headers"]:
+        if field_name == name:
+            return bytes(value)
+    return b""
+
+
 async def read_body(scope: Scope, receive: Receive) -> bytes:
     """The whole body. Raises `Problem` 413 when it is too large, `ClientGone`."""
-    declared = Headers(scope=scope).get("content-length", "")
+    declared = header(scope, b"content-length")
     chunks = bytearray()
     more = True
     too_large = declared.isdigit() and int(declared) > BULK_LIMIT
@@ -79,8 +94,7 @@ def _is_bulk(scope: Scope, start: bytearray) -> bool:
     """Whether a body brings many rows: a JSON list, or CSV."""
     if scope["method"] != "POST":
         return False
-    media_type = Headers(scope=scope).get("content-type", "")
-    return media_type.lower().startswith("text/csv") or start[:64].lstrip()[:1] == b"["
+    return header(scope, b"content-type").lower().startswith(b"text/csv") or start[:64].lstrip()[:1] == b"["
 
 
 async def _receive_chunk(receive: Receive) -> tuple[bytes, bool]:
@@ -103,6 +117,18 @@ async def _drain(receive: Receive, more: bool) -> None:
         pass
 
 
+def keep_body(scope: Scope, body: bytes) -> None:
+    """For `body_of`, below."""
+    scope[_BODY] = body
+
+
+def body_of(scope: Mapping[str, Any]) -> bytes:
+    """The body, which has been read whole: nobody need receive it once more."""
+    body = scope[_BODY]
+    assert isinstance(body, bytes)
+    return body
+
+
 def replay(body: bytes) -> Receive:
     """A `receive` that gives `body` once."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
@@ -115,37 +141,36 @@ def replay(body: bytes) -> Receive:
 
 @dataclass
 class HeldResponse:
-    """Collects a response, so that it can be sent, or not, when the transaction has ended."""
+    """Collects a response, so that it can be sent, or not, when the transaction has ended.
+
+    `status` is 500 until the app has answered.
+    """
 
     messages: list[Message] = field(default_factory=list)
+    status: int = 500
+    _start: Message = field(default_factory=dict)
 
     async def hold(self, message: Message) -> None:
         self.messages.append(message)
-
-    @property
-    def status(self) -> int:
-        """500 until the app has answered."""
-        return int(self._start().get("status", 500))
+        if message["type"] == "http.response.start":
+            self._start = message
+            self.status = message["status"]
 
     @property
     def headers(self) -> Headers:
-        return Headers(raw=self._start().get("headers", []))
+        return Headers(raw=self._start.get("headers", []))
 
     @property
     def body(self) -> bytes:
         return b"".join(message.get("body", b"") for message in self.messages)
 
     def add_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        start = self._start()
-        start["headers"] = [*start.get("headers", []), *headers]
+        self._start["headers"] = [*self._start.get("headers", []), *headers]
 
     async def release(self, send: Send, *, more: bool = False) -> None:
         """With `more`, the body goes on after what was held."""
         for message in self.messages:
             await send({**message, "more_body": True} if more and message["type"] == "http.response.body" else message)
-
-    def _start(self) -> Message:
-        return next((m for m in self.messages if m["type"] == "http.response.start"), {})
 
 
 def as_get(scope: Scope) -> None:

@@ -28,6 +28,16 @@ class Metrics:
         labels = ("method", "route")
         self.requests = Counter("http_requests_total", "Requests", (*labels, "status"), registry=self.registry)
         self.seconds = Histogram("http_request_duration_seconds", "Latency", labels, registry=self.registry)
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Counts a request. The few combinations of labels there are look their children up once."""
+        children = self._children.get((method, route, status))
+        if children is None:
+            children = (self.requests.labels(method, route, status), self.seconds.labels(method, route))
+            self._children[method, route, status] = children
+        children[0].inc()
+        children[1].observe(seconds)
 
 
 class Gateway:
@@ -91,8 +101,7 @@ class Gateway:
     def _observe(self, method: str, path: str, status: int, seconds: float, client: Client) -> None:
         route = route_of(path)
         method = method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") else "OTHER"
-        self._metrics.requests.labels(method, route, status).inc()
-        self._metrics.seconds.labels(method, route).observe(seconds)
+        self._metrics.observe(method, route, status, seconds)
         log.info(
             "request",
             request_id=client.request_id,

@@ -20,12 +20,12 @@ def refuse(allowance: Allowance) -> Problem:
 
 def headers(allowance: Allowance) -> list[tuple[bytes, bytes]]:
     """The fields of the tighter limit, as ASGI wants them."""
-    name, limit, remaining, reset = allowance.name, allowance.limit, allowance.remaining, allowance.reset_seconds
-    fields = {
-        "ratelimit-policy": f'"{name}";q={limit};w={WINDOW_SECONDS}',
-        "ratelimit": f'"{name}";r={remaining};t={reset}',
-        "ratelimit-limit": str(limit),
-        "ratelimit-remaining": str(remaining),
-        "ratelimit-reset": str(reset),
-    }
-    return [(field.encode(), value.encode()) for field, value in fields.items()]
+    name = allowance.name.encode()
+    limit, remaining, reset = b"%d" % allowance.limit, b"%d" % allowance.remaining, b"%d" % allowance.reset_seconds
+    return [
+        (b"ratelimit-policy", b'"%b";q=%b;w=%d' % (name, limit, WINDOW_SECONDS)),
+        (b"ratelimit", b'"%b";r=%b;t=%b' % (name, remaining, reset)),
+        (b"ratelimit-limit", limit),
+        (b"ratelimit-remaining", remaining),
+        (b"ratelimit-reset", reset),
+    ]

@@ -17,6 +17,8 @@ from api.exchange import (
     Receive,
     Scope,
     Send,
+    header,
+    keep_body,
     read_body,
     replay,
     send_response,
@@ -31,8 +33,8 @@ from tenancy.context import Scope as TenantScope
 from tenancy.engine import FastlaneEngine
 from tenancy.identity import Identity, IdentityDirectory
 from tenancy.rate_limit import Allowance, RateLimiter
+from tenancy.request_transaction import RequestTransaction
 from tenancy.tokens import TokenVerifier
-from tenancy.transaction import BoundTransaction
 
 _KEY = "fastlane.identity"
 
@@ -60,16 +62,17 @@ class TenantScopeMiddleware:
         self._limiter = limiter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        subject = await self._verifier.subject(bearer_token(Headers(scope=scope)))
+        subject = await self._verifier.subject(bearer_token(scope))
         body = await read_body(scope, receive)
         identity = await self._identify(subject)
         allowance = await self._take(identity)
         scope[_KEY] = identity
+        keep_body(scope, body)
         stream = expect_stream(scope)
         client = Client.of(scope)
         changes_users = scope["path"].startswith("/api/users/") and scope["method"] != "GET"
         held = HeldResponse()
-        async with self._engine.transaction(scope=_bind(identity, client)) as transaction:
+        async with self._engine.request(_bind(identity, client)) as transaction:
             await self._answer(scope, body, identity, transaction, held)
             if held.status >= 400:
                 await transaction.rollback()
@@ -99,19 +102,17 @@ class TenantScopeMiddleware:
         return allowance
 
     async def _answer(
-        self, scope: Scope, body: bytes, identity: Identity, transaction: BoundTransaction, held: HeldResponse
+        self, scope: Scope, body: bytes, identity: Identity, transaction: RequestTransaction, held: HeldResponse
     ) -> None:
         """What the app says; under an Idempotency-Key, what it said the first time."""
-        headers = Headers(scope=scope)
-        key = key_of(headers) if scope["method"] == "POST" else None
-        if key is None:
+        if scope["method"] != "POST" or (key := key_of(headers := Headers(scope=scope))) is None:
             await self._app(scope, replay(body), held.hold)
             return
         # Another role may get another answer, and a preference asks for one.
         asked = repr((identity.role.value, headers.get("content-type", ""), headers.getlist("prefer")))
         query = scope.get("query_string", b"")
         fingerprint = self._idempotency.fingerprint("POST", scope["path"], query, asked, body)
-        found = await self._idempotency.find(transaction.connection, identity, key, fingerprint)
+        found = await self._idempotency.find(await transaction.begun(), identity, key, fingerprint)
         if found is not None:
             await send_response(found.response(), scope, held.hold)
             return
@@ -145,9 +146,9 @@ def identity_of(scope: Mapping[str, Any]) -> Identity:
     return identity
 
 
-def bearer_token(headers: Headers) -> str:
+def bearer_token(scope: Scope) -> str:
     """RFC 6750, section 2.1. Raises `Problem` 401."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
+    scheme, _, token = header(scope, b"authorization").decode("latin-1").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Problem(401, "Send a bearer token: Authorization: Bearer …")
     return token.strip()

@@ -16,6 +16,7 @@ _API = (
 _PAGES = ((b"content-security-policy", _PAGE_POLICY),)
 _ADMIN = ((b"content-security-policy", b"frame-ancestors 'none'"),)
 _TRANSPORT = ((b"strict-transport-security", b"max-age=31536000; includeSubDomains"),)
+_NAMES = frozenset(name for name, _ in (*_COMMON, *_API, *_PAGES, *_ADMIN, *_TRANSPORT))
 
 Header = tuple[bytes, bytes]
 
@@ -24,10 +25,13 @@ class SecurityHeaders:
     """Adds what an answer does not say itself."""
 
     def __init__(self, *, is_production: bool) -> None:
-        self._common = _COMMON + (_TRANSPORT if is_production else ())
+        common = _COMMON + (_TRANSPORT if is_production else ())
+        self._api, self._admin, self._pages = common + _API, common + _ADMIN, common + _PAGES
 
     def complete(self, path: str, headers: list[Header]) -> list[Header]:
         """The headers of an answer to `path`, with ours added."""
-        area = _API if path.startswith("/api") else _ADMIN if path.startswith("/admin") else _PAGES
+        ours = self._api if path.startswith("/api") else self._admin if path.startswith("/admin") else self._pages
         said = {name.lower() for name, _ in headers}
-        return [*headers, *(header for header in (*self._common, *area) if header[0] not in said)]
+        if said.isdisjoint(_NAMES):
+            return [*headers, *ours]
+        return [*headers, *(header for header in ours if header[0] not in said)]

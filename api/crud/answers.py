@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -30,16 +29,13 @@ def tagged_answer(request: Request, body: bytes, etag: str, headers: Mapping[str
     return json_answer(body, 200, all_headers)
 
 
-def rows_body(rows: list[bytes], more: Mapping[str, Any] | None = None) -> bytes:
-    """`{"rows": [...]}` of rows that are JSON already, and whatever else a page says."""
+def rows_body(rows: bytes, more: Mapping[str, Any] | None = None) -> bytes:
+    """`{"rows": [...]}` of rows that are JSON already, with commas between, and whatever else a page says."""
     rest = dump_json(more)[1:] if more else b"}"
-    return b'{"rows":[' + b",".join(rows) + b"]" + (b"," if more else b"") + rest
+    return b'{"rows":[' + rows + b"]" + (b"," if more else b"") + rest
 
 
-def link_header(path: str, pairs: list[tuple[str, str]], relations: Mapping[str, tuple[str, str]]) -> dict[str, str]:
-    """RFC 8288. Each relation is the same list with one parameter set otherwise."""
-    links = []
-    for relation, (name, value) in relations.items():
-        query = urlencode([*(pair for pair in pairs if pair[0] != name), (name, value)])
-        links.append(f'<{path}?{query}>; rel="{relation}"')
+def link_header(base: str, parameter: str, relations: Mapping[str, str]) -> dict[str, str]:
+    """RFC 8288. Each relation is the list at `base`, with the parameter set to its value."""
+    links = [f'<{base}{parameter}={value}>; rel="{relation}"' for relation, value in relations.items()]
     return {"Link": ", ".join(links)} if links else {}

@@ -11,16 +11,17 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.crud import statements
+from api.crud import statements, write_statements
 from api.crud.answers import json_answer, row_answer, rows_body
 from api.crud.body import media_type_of, read_json, require_object
 from api.crud.etags import wants_match
+from api.crud.execution import fetch
 from api.crud.models import unique_key
-from api.crud.statements import fetch
 from api.crud.tabular import MAX_ROWS, read_csv
 from api.crud.validation import Row, at_index
 from api.crud.writing import Writer
 from api.encoding import load_stored
+from api.exchange import body_of
 from api.problems import MAX_ERRORS, FieldError, Problem, invalid
 from api.query.parse import AFFECTED_OPTIONS, ListQuery, parse_query
 from api.query.shape import compact
@@ -41,25 +42,26 @@ class BulkWriter:
 
     async def create(self, request: Request) -> Response:
         """A row from an object; rows from a list or a CSV; merged with what is there if preferred."""
-        parse_query(self._table, request.query_params.multi_items(), frozenset(), filters=False)
+        if request.scope["query_string"]:
+            parse_query(self._table, request.query_params.multi_items(), frozenset(), filters=False)
         if media_type_of(request) == "text/csv":
             columns = {column._meta.name: column for column in self._table._meta.columns}
-            data: Any = read_csv(await request.body(), columns)
+            data: Any = read_csv(body_of(request.scope), columns)
         else:
-            data = await read_json(request)
+            data = read_json(request)
         if wants_merge(request.headers):
             return await self._merge(request, data)
         if not isinstance(data, list):
             return await self._writer.create(request, data)
         rows = self._validated(request, data)
-        inserted = await fetch(statements.insert(self._table, self._writer.columns, rows))
-        return json_answer(rows_body([row["body"].encode() for row in inserted]), 201)
+        inserted = await fetch(write_statements.insert(self._table, rows))
+        return json_answer(rows_body(b",".join(row["body"].encode() for row in inserted)), 201)
 
     async def change(self, request: Request) -> Response:
         """The same change to every row that the filter finds."""
         query = self._affected(request)
         role = identity_of(request.scope).role
-        data = await read_json(request)
+        data = read_json(request)
         if isinstance(data, dict):
             self._writer.validator.permit(role, data, None)
         found = await self._locked(query)
@@ -72,14 +74,15 @@ class BulkWriter:
         if not changes or not changes[0]:
             statement = statements.select_many(self._table, ids)
         else:
-            statement = statements.update(self._table, changes[0], ids)
-        return json_answer(rows_body(statements.bodies_of(await fetch(statements.bounded(statement)))))
+            statement = write_statements.update(self._table, changes[0], ids)
+        bodies = statements.bodies_of(await fetch(statements.bounded(statement)))
+        return json_answer(rows_body(b",".join(bodies)))
 
     async def delete(self, request: Request) -> Response:
         """204, with the number of rows in Content-Range."""
         query = self._affected(request)
         ids = [row["id"] for row in await self._locked(query)]
-        deleted = await fetch(statements.delete(self._table, ids))
+        deleted = await fetch(write_statements.delete(self._table, ids))
         return Response(status_code=204, headers={"Content-Range": f"{self._writer.name} */{len(deleted)}"})
 
     # -- Many at once --------------------------------------------------------
@@ -144,11 +147,11 @@ class BulkWriter:
             raise Problem(422, "All rows of a merge must have the same fields.")
         writable = {column._meta.name for column in self._writer.columns}
         changed = sorted((next(iter(sent)) & writable) - set(self._unique_key))
-        merged = await fetch(statements.upsert(self._table, self._writer.columns, values, self._unique_key, changed))
+        merged = await fetch(write_statements.upsert(self._table, values, self._unique_key, changed))
         status = 201 if any(row["created"] for row in merged) else 200
         bodies = [row["body"].encode() for row in merged]
         if is_list:
-            return json_answer(rows_body(bodies), status, _APPLIED)
+            return json_answer(rows_body(b",".join(bodies)), status, _APPLIED)
         answer = self._writer.created(bodies[0]) if status == 201 else row_answer(bodies[0])
         answer.headers.update(_APPLIED)
         return answer

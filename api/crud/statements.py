@@ -1,15 +1,12 @@
-"""The SQL of the CRUD protocol. Rows come as JSON that PostgreSQL has built.
+"""The SQL that reads. Rows come as JSON that PostgreSQL has built.
 
-A statement holds names from the tables and placeholders; values travel beside it. All of it
-runs in the request's bound transaction.
+A statement holds names from the tables and placeholders; values travel beside it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-import orjson
-from piccolo.columns import Column
 from piccolo.querystring import QueryString
 from piccolo.table import Table
 
@@ -17,29 +14,19 @@ from api.problems import Problem
 from api.query.filters import all_of, escape_like
 from api.query.order import OrderTerm, rows_after
 from api.query.parse import ListQuery
-from api.query.shape import Shape, plain, row_json
-from tenancy.scoping import database
+from api.query.shape import Shape, extended_json, plain, row_fields, row_json
 
 EXACT_UP_TO = 1000
 SAMPLED_ROWS = 50_000
 ANSWER_LIMIT = 32 * 1024 * 1024
 
 
-async def fetch(statement: QueryString) -> list[Any]:
-    """Runs a statement in the request's transaction. Raises `asyncpg.PostgresError`."""
-    transaction = database().current_transaction.get()
-    assert transaction is not None, "outside of a bound request"
-    sql, values = statement.compile_string()
-    rows: list[Any] = await transaction.connection.fetch(sql, *values)
-    return rows
-
-
 def bounded(statement: QueryString, columns: Sequence[str] = (), limit: int = ANSWER_LIMIT) -> QueryString:
     """The statement with `body` NULL in the rows that would make the answer larger than `limit`
     bytes, and with its other `columns`. The service then holds no more than that."""
     others = "".join(f", {column}" for column in columns)
-    return QueryString(
-        f"WITH page AS ({{}}) SELECT CASE WHEN size <= {limit} THEN body END AS body{others} "
+    return QueryString(  # Materialized: the JSON would be made twice, to be measured and to be sent.
+        f"WITH page AS MATERIALIZED ({{}}) SELECT CASE WHEN size <= {limit} THEN body END AS body{others} "
         "FROM (SELECT page.*, sum(octet_length(body)) OVER (ROWS UNBOUNDED PRECEDING) AS size FROM page) AS page",
         statement,
     )
@@ -54,12 +41,45 @@ def bodies_of(rows: Sequence[Any]) -> list[bytes]:
     return [row["body"].encode() for row in rows]
 
 
+# Between the rows of a page: a control character stands in no JSON that PostgreSQL makes.
+BETWEEN = b"\x1e"
+
+
+def gathered(statement: QueryString, rows: int, total: QueryString | None) -> QueryString:
+    """A page in one row: `bodies`, one after the other; `is_whole`; and the `total`, if it is asked for.
+
+    Cheaper than `bounded` where it applies: when none of so many rows has more than its share of the
+    limit. Else `is_whole` is false, and something is missing.
+    """
+    counted = QueryString(", ({}) AS total", total) if total else QueryString("")
+    return QueryString(
+        "SELECT string_agg(body, E'\\x1e') AS bodies, count(*) = count(body) AS is_whole{} FROM ("
+        f"SELECT CASE WHEN octet_length(body) <= {ANSWER_LIMIT // rows} THEN body END AS body "
+        "FROM ({} OFFSET 0) AS made) AS page",  # OFFSET 0 keeps it apart, or the JSON would be made twice.
+        counted,
+        statement,
+    )
+
+
 # -- Reading -----------------------------------------------------------------
 
 
-def select_page(query: ListQuery, after: Sequence[Any] | None, limit: int) -> QueryString:
-    """A page: `body` is a row's JSON, `k0`, `k1`, … its order values. JSON is made of the rows
-    of the page only, not of those that an offset skips."""
+def select_page(query: ListQuery, limit: int) -> QueryString:
+    """A page: `body` is a row's JSON, made of the rows of the page only, not of those that an offset skips."""
+    rows = _page_source(query, None, limit)
+    fields = row_fields(query.shape, _name(query.shape.table))
+    return QueryString(f"SELECT row_to_json(j)::text AS body FROM (SELECT {fields} FROM {{}}) AS j", rows)
+
+
+def select_keyed_page(query: ListQuery, after: Sequence[Any] | None, limit: int) -> QueryString:
+    """A page after the row with these order values: `body`, and `k0`, `k1`, … for the order values of each row."""
+    name = _name(query.shape.table)
+    keys = "".join(f", {term.expression} AS k{index}" for index, term in enumerate(query.order))
+    rows = _page_source(query, after, limit)
+    return QueryString(f"SELECT {row_json(query.shape, name)}::text AS body{keys} FROM {{}}", rows)
+
+
+def _page_source(query: ListQuery, after: Sequence[Any] | None, limit: int) -> QueryString:
     name = _name(query.shape.table)
     where = [*query.where, rows_after(query.order, after)] if after is not None else query.where
     rank = ", hit.rank AS rank" if query.search is not None else ""
@@ -69,33 +89,37 @@ def select_page(query: ListQuery, after: Sequence[Any] | None, limit: int) -> Qu
         source = QueryString(f"SELECT {name}.* FROM ({{}}) AS {name}", source)
     source = QueryString("{}{}", source, _where(where))
     order = ", ".join(term.sql for term in query.order)
-    keys = "".join(f", {term.expression} AS k{index}" for index, term in enumerate(query.order))
-    return QueryString(
-        f"SELECT {row_json(query.shape, name)}::text AS body{keys} "
-        f"FROM ({{}} ORDER BY {order} LIMIT {{}} OFFSET {{}}) AS {name}",
-        source,
-        limit,
-        query.offset,
-    )
+    # As numbers: a plan that is kept must know that they are small.
+    return QueryString(f"({{}} ORDER BY {order} LIMIT {limit:d} OFFSET {query.offset:d}) AS {name}", source)
 
 
 def order_columns(terms: Sequence[OrderTerm]) -> list[str]:
-    """The columns in which `select_page` gives the order values."""
+    """The columns in which `select_keyed_page` gives the order values."""
     return [f"k{index}" for index in range(len(terms))]
 
 
 def order_values(row: Any, terms: Sequence[OrderTerm]) -> list[Any]:
-    """The order values of a row of `select_page`."""
+    """The order values of a row of `select_keyed_page`."""
     return [row[column] for column in order_columns(terms)]
 
 
 def select_one(shape: Shape, row_id: UUID) -> QueryString:
-    """`body`, and `plain`, the JSON of the row as it is stored, where the shape is another."""
+    """`body`, NULL where it is larger than `ANSWER_LIMIT`. In a shape that is not the row as it is stored also
+    `stored`, the JSON of that, or where the body begins with it `size`, its length."""
     name = _name(shape.table)
-    stored = "" if shape.is_plain else f", {row_json(plain(shape.table), name)}::text AS plain"
+    row = QueryString(f"{name} WHERE {name}.id = {{}}", row_id)
+    stored = f"{row_json(plain(shape.table), name)}::text"
+    if shape.is_plain:
+        return QueryString(f"SELECT {stored} AS body FROM {{}}", row)
+    if shape.is_extended:
+        row = QueryString(f"(SELECT {name}.*, {stored} AS stored FROM {{}} OFFSET 0) AS {name}", row)
+        body, column, about = extended_json(shape, name, f"{name}.stored"), "size", f"octet_length({name}.stored)"
+    else:
+        body, column, about = f"{row_json(shape, name)}::text", "stored", stored
     return QueryString(
-        f"SELECT {row_json(shape, name)}::text AS body{stored} FROM {name} WHERE {name}.id = {{}}",
-        row_id,
+        f"SELECT CASE WHEN octet_length(body) <= {ANSWER_LIMIT} THEN body END AS body, {column} "
+        f"FROM (SELECT {body} AS body, {about} AS {column} FROM {{}} OFFSET 0) AS made",
+        row,
     )
 
 
@@ -109,10 +133,9 @@ def lock_matching(query: ListQuery, limit: int) -> QueryString:
     name = _name(query.shape.table)
     return QueryString(
         f"SELECT {name}.id, {row_json(query.shape, name)}::text AS body FROM {{}}{{}} "
-        f"ORDER BY {name}.id LIMIT {{}} FOR NO KEY UPDATE OF {name}",
+        f"ORDER BY {name}.id LIMIT {limit:d} FOR NO KEY UPDATE OF {name}",
         _source(query),
         _where(query.where),
-        limit,
     )
 
 
@@ -145,10 +168,9 @@ def count_exactly(query: ListQuery) -> QueryString:
 def count_some(query: ListQuery) -> QueryString:
     """`total`, at most one more than `EXACT_UP_TO`."""
     return QueryString(
-        "SELECT count(*) AS total FROM (SELECT 1 FROM {}{} LIMIT {}) AS found",
+        f"SELECT count(*) AS total FROM (SELECT 1 FROM {{}}{{}} LIMIT {EXACT_UP_TO + 1}) AS found",
         _source(query),
         _where(query.where),
-        EXACT_UP_TO + 1,
     )
 
 
@@ -181,63 +203,3 @@ def _source(query: ListQuery) -> QueryString:
 
 def _where(clauses: Sequence[Any]) -> QueryString:
     return QueryString(" WHERE {}", all_of(clauses).querystring) if clauses else QueryString("")
-
-
-# -- Writing -----------------------------------------------------------------
-
-
-def insert(table: type[Table], columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> QueryString:
-    """All rows in one statement; `body` for each, in their order."""
-    return QueryString("{} RETURNING {}", _insert(table, columns, rows), _returned(table))
-
-
-def upsert(
-    table: type[Table],
-    columns: Sequence[Column],
-    rows: Sequence[Mapping[str, Any]],
-    key: Sequence[str],
-    changed: Sequence[str],
-) -> QueryString:
-    """Inserts rows, or changes what has the same unique key; `created` tells which.
-
-    https://www.postgresql.org/docs/current/sql-insert.html#SQL-ON-CONFLICT
-    """
-    # Writing the key onto itself makes PostgreSQL return a row of which nothing else changes.
-    assignments = ", ".join(f'"{name}" = EXCLUDED."{name}"' for name in (changed or key))
-    target = ", ".join(f'"{name}"' for name in key)
-    return QueryString(
-        f"{{}} ON CONFLICT ({target}) DO UPDATE SET {assignments} RETURNING {{}}, (xmax = 0) AS created",
-        _insert(table, columns, rows),
-        _returned(table),
-    )
-
-
-def update(table: type[Table], changes: Mapping[str, Any], ids: Sequence[UUID]) -> QueryString:
-    """The same change to each row; `body` for each."""
-    name, names = _name(table), ", ".join(f'"{column}"' for column in changes)
-    return QueryString(
-        f"UPDATE {name} SET ({names}) = (SELECT {names} FROM jsonb_populate_record(NULL::{name}, {{}}::jsonb)) "
-        f"WHERE {name}.id = ANY({{}}) RETURNING {{}}",
-        orjson.dumps(changes).decode(),
-        list(ids),
-        _returned(table),
-    )
-
-
-def delete(table: type[Table], ids: Sequence[UUID]) -> QueryString:
-    """`id` of each row that was there."""
-    name = _name(table)
-    return QueryString(f"DELETE FROM {name} WHERE {name}.id = ANY({{}}) RETURNING {name}.id", list(ids))
-
-
-def _insert(table: type[Table], columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> QueryString:
-    # Only what a client may write: the rest is the database's to fill.
-    name, names = _name(table), ", ".join(f'"{column._meta.db_column_name}"' for column in columns)
-    return QueryString(
-        f"INSERT INTO {name} ({names}) SELECT {names} FROM jsonb_populate_recordset(NULL::{name}, {{}}::jsonb)",
-        orjson.dumps(rows).decode(),
-    )
-
-
-def _returned(table: type[Table]) -> QueryString:
-    return QueryString(f"{row_json(plain(table), _name(table))}::text AS body")

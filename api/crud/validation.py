@@ -41,8 +41,11 @@ class BodyValidator:
         self._obey(role, values, None)
         return values
 
-    def change(self, role: Role, data: Row, stored: Row, *, whole: bool) -> Row:
-        """The values to change. The server's columns may be sent back as they are `stored`."""
+    def change(self, role: Role, data: Row, stored: Mapping[str, Any], *, whole: bool) -> Row:
+        """The values to change. The server's columns may be sent back as they are `stored`.
+
+        Raises `Problem` 422, `Forbidden`, and `StoredRowNeeded` for an unknown row.
+        """
         values = self._values(data, stored, partial=not whole)
         self._obey(role, values, stored)
         return values
@@ -73,7 +76,7 @@ class BodyValidator:
             raise invalid(errors)
         return found
 
-    def _obey(self, role: Role, values: Row, stored: Row | None) -> None:
+    def _obey(self, role: Role, values: Row, stored: Mapping[str, Any] | None) -> None:
         for rule in self._rules:
             try:
                 rule(Change(role=role, values=values, stored=stored))

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from api.crud.statements import select_page
+from api.crud.statements import select_keyed_page
 from api.query.parse import parse_query
 from cases.tables import CaseCode
 from tenancy.context import DatabaseRole, Scope
@@ -164,6 +164,7 @@ async def test_every_order(admin: httpx.AsyncClient, north: Clinic, loader: asyn
 
 async def test_search_and_shape(admin: httpx.AsyncClient, north: Clinic, loader: asyncpg.Connection) -> None:
     """Cursors go through a search by its rank, and through rows that show no column of the order."""
+    await loader.execute("ALTER TABLE rulesets ENABLE ALWAYS TRIGGER c_search")
     await fill(loader, north)
     await loader.execute("UPDATE rulesets SET payer = 'Aetna Aetna' WHERE procedure = 'P3'")
     search = "__search=payer%20or%20aetna&__visible_fields=id"
@@ -180,7 +181,7 @@ async def test_search_and_shape(admin: httpx.AsyncClient, north: Clinic, loader:
 async def buffers(running: Running, clinic: Clinic, query: str, after: list[Any] | None) -> int:
     """The buffers that the statement of a page touches, run as a request of the clinic would."""
     pairs = [(name, value) for name, _, value in (part.partition("=") for part in query.split("&"))]
-    sql, values = select_page(parse_query(CaseCode, pairs), after, 21).compile_string()
+    sql, values = select_keyed_page(parse_query(CaseCode, pairs), after, 21).compile_string()
     user = clinic.users[Role.admin]
     scope = Scope(DatabaseRole.tenant, f"user:{user}", tenant_id=clinic.id, user_id=user, user_role=Role.admin)
     explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}"

@@ -9,10 +9,11 @@ import httpx
 import pytest
 
 from api.problems import TITLES, FieldError, Problem, from_exception
+from tenancy.settings import Settings
 from tests.api.problems import assert_problem
 from tests.clinics import TABLES, Clinic
 from tests.cluster import TestDatabase
-from tests.conftest import Running
+from tests.conftest import Running, serve
 
 LIMIT = 1024 * 1024
 
@@ -181,18 +182,20 @@ async def test_database_away(running: Running, north: Clinic, database: TestData
 
 
 async def test_lock_in_the_way(
-    admin: httpx.AsyncClient, north: Clinic, superuser: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    clinics: tuple[Clinic, Clinic], settings: Settings, superuser: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row that somebody else keeps locked is a 503 with Retry-After, not a request that hangs."""
     monkeypatch.setattr("tenancy.transaction.LOCK_TIMEOUT_MS", 100)
-    case = north.rows["cases"]
-    async with superuser.transaction():
-        await superuser.execute("SELECT FROM cases WHERE id = $1 FOR UPDATE", case)
-        async with asyncio.timeout(5):
-            answer = await admin.patch(f"/api/cases/{case}/", json={"priority": "low"})
-        assert_problem(answer, 503)
-        assert int(answer.headers["retry-after"]) > 0
-    assert (await admin.patch(f"/api/cases/{case}/", json={"priority": "low"})).status_code == 200
+    path, headers = f"/api/cases/{clinics[0].rows['cases']}/", clinics[0].headers()
+    async for app in serve(settings):
+        async with superuser.transaction():
+            await superuser.execute("SELECT FROM cases WHERE id = $1 FOR UPDATE", clinics[0].rows["cases"])
+            for conditions in ({}, {"If-Match": "*"}):
+                async with asyncio.timeout(5):
+                    answer = await app.client.patch(path, json={"priority": "low"}, headers=headers | conditions)
+                assert_problem(answer, 503)
+                assert int(answer.headers["retry-after"]) > 0
+        assert (await app.client.patch(path, json={"priority": "low"}, headers=headers)).status_code == 200
 
 
 async def test_statement_too_long(running: Running, north: Clinic, superuser: asyncpg.Connection) -> None:

@@ -1,0 +1,111 @@
+"""What a request costs in round trips and statements, counted in what PostgreSQL answers: a guard of speed that no
+slow machine can break."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from benchmarks.wire import Tap, tap
+from tests.clinics import Clinic
+from tests.cluster import TestDatabase, socket_dir
+from tests.conftest import Running, serve
+
+CASES = "/api/cases/"
+ROW = "/api/cases/{id}/"
+
+
+@dataclass
+class Tapped:
+    """An app whose database is behind a tap. `north` asks."""
+
+    app: Running
+    wire: Tap
+    north: Clinic
+
+    async def cost(self, method: str, path: str, **options: Any) -> tuple[int, int]:
+        """Round trips and statements of a request, when connection, identity and plan are known."""
+        path = path.replace("{id}", str(self.north.rows["cases"]))
+        for _ in range(2):
+            self.wire.reset()
+            answer = await self.app.client.request(method, path, headers=self.north.headers(), **options)
+            assert answer.status_code < 500, answer.text
+        return self.wire.round_trips, self.wire.statements
+
+
+@pytest_asyncio.fixture
+async def tapped(database: TestDatabase, clinics: tuple[Clinic, Clinic], tmp_path: Path) -> AsyncIterator[Tapped]:
+    """One connection, so that the second request finds what the first has prepared."""
+    async with tap(socket_dir()) as wire:
+        behind = TestDatabase(database.name, wire.directory)
+        async for app in serve(database.settings(tmp_path, database_url=behind.app, pool_max_size=1)):
+            yield Tapped(app, wire, clinics[0])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ROW,
+        f"{ROW}?__include=codes,tasks",
+        f"{ROW}?__visible_fields=id,status",
+        f"{CASES}?status=pending",
+        f"{CASES}?status=pending&__total=true",
+        f"{CASES}?__cursor=",
+        f"{CASES}count/?status=pending",
+        f"{CASES}ids/",
+        f"{CASES}?__search=cigna",
+        "/api/cases/00000000-0000-0000-0000-000000000000/",
+    ],
+)
+async def test_a_read_is_one_round_trip(tapped: Tapped, path: str) -> None:
+    """A row, a page with or without its total, a count: one message each, whatever is included."""
+    assert await tapped.cost("GET", path) == (1, 1)
+
+
+async def test_a_write_is_one_round_trip(tapped: Tapped) -> None:
+    """A case is created, and changed, in one message; the trail comes along by trigger."""
+    assert await tapped.cost("POST", CASES, json=tapped.north.body("cases")) == (1, 1)
+    assert await tapped.cost("PATCH", ROW, json={"priority": "low"}) == (1, 1)
+    assert await tapped.cost("PUT", ROW, json=tapped.north.body("cases")) == (1, 1)
+    rows = [tapped.north.body("cases") for _ in range(50)]
+    assert await tapped.cost("POST", CASES, json=rows) == (3, 4)
+
+
+async def test_a_conditional_write_is_a_transaction(tapped: Tapped) -> None:
+    """With If-Match the row is locked and read before it is changed: BEGIN with the binding, two statements, COMMIT."""
+    headers = {**tapped.north.headers(), "If-Match": "*"}
+    path = ROW.replace("{id}", str(tapped.north.rows["cases"]))
+    for priority in ("low", "high"):
+        tapped.wire.reset()
+        assert (await tapped.app.client.patch(path, json={"priority": priority}, headers=headers)).status_code == 200
+    assert (tapped.wire.round_trips, tapped.wire.statements) == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/api/cases/schema/", None),
+        ("GET", "/api/cases/new/", None),
+        ("GET", "/api/cases/?nothing=1", None),
+        ("GET", "/api/nothing/", None),
+        ("DELETE", "/api/audit_logs/", None),
+        ("POST", CASES, {"payer": 1}),
+        ("POST", CASES, b"{"),
+    ],
+)
+async def test_what_needs_no_database_asks_none(tapped: Tapped, method: str, path: str, body: Any) -> None:
+    """What is refused before a row is needed, and what is known without one, costs no round trip."""
+    options = {"content": body} if isinstance(body, bytes) else {"json": body} if body else {}
+    assert await tapped.cost(method, path, **options) == (0, 0)
+
+
+async def test_the_user_is_looked_up_once(tapped: Tapped) -> None:
+    """Who asks is asked of the database once in some seconds: in a transaction of three round trips."""
+    await tapped.app.client.get(CASES, headers=tapped.north.headers())
+    tapped.wire.reset()
+    for role in tapped.north.tokens:
+        await tapped.app.client.get(CASES, headers=tapped.north.headers(role))
+    assert tapped.wire.round_trips <= 3 * len(tapped.north.tokens) + len(tapped.north.tokens)
