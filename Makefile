@@ -1,6 +1,6 @@
 # `make run` and `make test` are all one needs; the other targets serve who works on the code.
 
-.PHONY: run test check format lock docs clean
+.PHONY: run test check bench bench-quick format lock docs clean
 .DEFAULT_GOAL := run
 
 VENV := .venv
@@ -22,6 +22,14 @@ check: $(VENV)/.installed-dev
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m tests.drift
+
+# Ours beside the floor and the peers; writes docs/performance.md. `bench-quick`: beside the floor only, in a minute.
+# The first of them loads 200,000 cases, which takes another one or two.
+bench: $(VENV)/.installed
+	@$(BIN)/python -m benchmarks
+
+bench-quick: $(VENV)/.installed
+	@$(BIN)/python -m benchmarks quick
 
 format: $(VENV)/.installed-dev
 	@$(BIN)/ruff format .

@@ -1,0 +1,1 @@
+"""What ours is measured against; each is a program of its own."""

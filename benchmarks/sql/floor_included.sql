@@ -1,0 +1,14 @@
+SELECT row_to_json(c)::text FROM (
+    SELECT id, tenant_id, ingestion_id, created_by, member_id_hash, payer, status, priority, diagnosis_codes,
+           confidence_json, extracted_data, metadata_json, created_at, updated_at,
+           (SELECT coalesce(json_agg(k), '[]') FROM (
+               SELECT id, tenant_id, case_id, code_type, code, description, confidence, created_at
+                 FROM case_codes WHERE case_id = cases.id AND tenant_id = cases.tenant_id ORDER BY created_at DESC, id) AS k
+           ) AS codes,
+           (SELECT coalesce(json_agg(k), '[]') FROM (
+               SELECT id, tenant_id, case_id, assigned_to, title, description, status, priority, due_date, completed_at,
+                      created_at, updated_at
+                 FROM tasks WHERE case_id = cases.id AND tenant_id = cases.tenant_id ORDER BY created_at DESC, id) AS k
+           ) AS tasks
+      FROM cases WHERE id = $1
+) AS c
