@@ -11,6 +11,14 @@ DECLARE
     bound CONSTANT text[] := string_to_array(settings, E'\x1f');
     given text := '';
     argument text;
+    state text;
+    said text;
+    detailed text;
+    of_column text;
+    of_constraint text;
+    of_type text;
+    of_table text;
+    of_schema text;
 BEGIN
     FOR i IN 1 .. cardinality(bound) BY 2 LOOP  -- Assigned: PERFORM would run a query for each.
         argument := set_config(bound[i], bound[i + 1], true);
@@ -18,7 +26,16 @@ BEGIN
     FOREACH argument IN ARRAY arguments LOOP
         given := given || ',' || quote_nullable(argument);
     END LOOP;
-    RETURN QUERY EXECUTE 'EXECUTE ' || quote_ident(statement) || coalesce('(' || nullif(substr(given, 2), '') || ')', '');
+    BEGIN
+        RETURN QUERY EXECUTE 'EXECUTE ' || quote_ident(statement) || coalesce('(' || nullif(substr(given, 2), '') || ')', '');
+    EXCEPTION WHEN OTHERS THEN
+        -- Raised anew: the context of the error holds the arguments, and the server would log it.
+        GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, said = MESSAGE_TEXT, detailed = PG_EXCEPTION_DETAIL,
+            of_column = COLUMN_NAME, of_constraint = CONSTRAINT_NAME, of_type = PG_DATATYPE_NAME, of_table = TABLE_NAME,
+            of_schema = SCHEMA_NAME;
+        RAISE EXCEPTION USING ERRCODE = state, MESSAGE = said, DETAIL = detailed, COLUMN = of_column,
+            CONSTRAINT = of_constraint, DATATYPE = of_type, TABLE = of_table, SCHEMA = of_schema;
+    END;
 END
 $$;
 -- Who logs in is named by a URL, not by a migration.

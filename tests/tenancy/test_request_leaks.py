@@ -227,3 +227,11 @@ async def test_statements_used_both_ways_do_not_pile_up(
     kept = await fetch(pooled, PREPARED)
     assert isinstance(kept, int)
     assert kept <= 2 + 4 + FEW
+
+
+async def test_an_error_holds_no_argument(pooled: FastlaneEngine) -> None:
+    """The error of a statement that runs in one message, which the server logs whole, does not repeat its arguments."""
+    async with pooled.request(SCOPE) as request:
+        with pytest.raises(asyncpg.DivisionByZeroError) as caught:
+            await request.run("SELECT 1 / (length($1::text) - length($1::text)) AS share", "a patient's words")
+    assert "patient" not in repr(caught.value.as_dict())
