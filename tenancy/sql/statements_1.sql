@@ -28,7 +28,7 @@ BEGIN
     END LOOP;
     BEGIN
         RETURN QUERY EXECUTE 'EXECUTE ' || quote_ident(statement) || coalesce('(' || nullif(substr(given, 2), '') || ')', '');
-    EXCEPTION WHEN OTHERS THEN
+    EXCEPTION WHEN OTHERS OR query_canceled THEN  -- OTHERS leaves out what a time limit ends.
         -- Raised anew: the context of the error holds the arguments, and the server would log it.
         GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, said = MESSAGE_TEXT, detailed = PG_EXCEPTION_DETAIL,
             of_column = COLUMN_NAME, of_constraint = CONSTRAINT_NAME, of_type = PG_DATATYPE_NAME, of_table = TABLE_NAME,

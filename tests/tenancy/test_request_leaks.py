@@ -229,9 +229,25 @@ async def test_statements_used_both_ways_do_not_pile_up(
     assert kept <= 2 + 4 + FEW
 
 
-async def test_an_error_holds_no_argument(pooled: FastlaneEngine) -> None:
+async def test_an_error_holds_no_argument(pooled: FastlaneEngine, superuser: asyncpg.Connection) -> None:
     """The error of a statement that runs in one message, which the server logs whole, does not repeat its arguments."""
     async with pooled.request(SCOPE) as request:
         with pytest.raises(asyncpg.DivisionByZeroError) as caught:
             await request.run("SELECT 1 / (length($1::text) - length($1::text)) AS share", "a patient's words")
     assert "patient" not in repr(caught.value.as_dict())
+    async with pooled.request(SCOPE) as request:
+        waiting = asyncio.create_task(request.run("SELECT pg_sleep(60)::text || $1::text AS x", "a patient"))
+        await eventually(lambda: _cancel_sleepers(superuser))
+        with pytest.raises(asyncpg.QueryCanceledError) as ended:
+            await waiting
+    assert "patient" not in repr(ended.value.as_dict())
+
+
+async def _cancel_sleepers(superuser: asyncpg.Connection) -> bool:
+    """Ends the statements that sleep in this database, as their time limit would; whether there was one."""
+    return bool(
+        await superuser.fetch("""
+            SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND wait_event = 'PgSleep'
+        """)
+    )
