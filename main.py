@@ -29,7 +29,7 @@ from api.query.cursor import CursorSeal
 from api.scope import TenantScopeMiddleware
 from api.security_headers import SecurityHeaders
 from api.service import service_routes
-from audit.tables import AuditLog, Event
+from audit.tables import AccessLog, AuditLog, Event
 from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task
 from cases.workflow import decided_by_few, opens_as_pending
 from tenancy.databases import Databases
@@ -53,7 +53,7 @@ EXPOSED_HEADERS = (
 TABLES: Mapping[str, Sequence[type[Table]]] = {
     "Prior authorization": (Case, CaseCode, Ingestion, Ruleset, Task),
     "Clinic": (Tenant, User),
-    "Audit": (Event, AuditLog),
+    "Audit": (Event, AuditLog, AccessLog),
 }
 RULES: Mapping[type[Table], Sequence[Rule]] = {Case: (decided_by_few, opens_as_pending)}
 

@@ -4,12 +4,13 @@ from pathlib import Path
 
 from piccolo.conf.apps import AppConfig
 
-from audit.tables import AuditLog, Event
+from audit.proof_tables import PROOF_TABLES
+from audit.tables import AccessLog, AuditLog, Event
 
 APP_CONFIG = AppConfig(
     app_name="audit",
     migrations_folder_path=Path(__file__).parent / "piccolo_migrations",
-    table_classes=[Event, AuditLog],
+    table_classes=[Event, AuditLog, AccessLog, *PROOF_TABLES],
     migration_dependencies=["tenancy.piccolo_app"],
     commands=[],
 )

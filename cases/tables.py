@@ -98,8 +98,6 @@ class Case(TenantTable, tablename="cases", help_text="A request for prior author
     triggers: ClassVar[dict[str, str]] = {
         "cases.c_search": "cases.search_of_case_1 BEFORE INSERT UPDATE OF",
         "cases.e_guard_case": "cases.guard_case_1 BEFORE INSERT UPDATE",
-        "cases.y_tell_created": "cases.tell_events_1 AFTER INSERT",
-        "cases.y_tell_status_changed": "cases.tell_events_1 AFTER UPDATE OF WHEN",
         "users.e_keep_creator": "cases.keep_creator_1 BEFORE DELETE",
     }
 

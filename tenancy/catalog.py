@@ -13,7 +13,6 @@ from piccolo.conf.apps import Finder
 from piccolo.table import Table
 
 _FINDINGS = (Path(__file__).parent / "sql" / "catalog_findings.sql").read_text(encoding="utf-8")
-_TRAIL = "audit_logs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +66,17 @@ def _triggers(table: type[Table]) -> list[str]:
     """What `isolate_table` and `track_table` attach, and what the table says it has besides."""
     name = table._meta.tablename
     columns = {column._meta.name for column in table._meta.columns}
-    is_audited = name != _TRAIL and not _is_internal(table)
+    is_audited = not {"internal", "trail"} & set(table._meta.tags)
+    # Events that the trail's own function tells are on the trail already.
+    is_told = " WHEN" if name == "events" else ""
+    record = f"audit.record_{name} AFTER"
     functions = {
         "b_stamp_created": "tenancy.stamp_created_1 BEFORE INSERT WHEN",
         "c_keep_identity": "tenancy.keep_identity_1 BEFORE UPDATE WHEN",
         **({"a_assign_tenant": "tenancy.assign_tenant_1 BEFORE INSERT WHEN"} if "tenant_id" in columns else {}),
         **({"d_stamp_updated": "tenancy.stamp_updated_1 BEFORE INSERT UPDATE"} if "updated_at" in columns else {}),
-        **({"z_audit": f"audit.record_{name} AFTER INSERT UPDATE DELETE"} if is_audited else {}),
+        **({"z_audit_insert": f"{record} INSERT{is_told}"} if is_audited else {}),
+        **({"z_audit_update": f"{record} UPDATE", "z_audit_delete": f"{record} DELETE"} if is_audited else {}),
     }
     own: dict[str, str] = getattr(table, "triggers", {})
     described = {f"{name}.{trigger}": function for trigger, function in functions.items()} | own

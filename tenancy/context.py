@@ -13,6 +13,7 @@ class DatabaseRole(str, Enum):
     tenant = "fastlane_tenant"
     platform = "fastlane_platform"
     authn = "fastlane_authn"
+    service = "fastlane_service"
 
 
 @dataclass(frozen=True, slots=True)

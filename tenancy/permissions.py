@@ -31,6 +31,7 @@ _TABLE = {
     "rulesets": ("R", "R", "RCUD"),
     "events": ("R", "R", "R"),
     "audit_logs": ("", "", "R"),
+    "access_logs": ("", "", "R"),
 }
 _COLUMNS = (Role.staff, Role.clinician, Role.admin)
 

@@ -1,5 +1,5 @@
 """Makes the login role that `DATABASE_URL` names: it owns nothing, inherits nothing, and may
-become one of the three acting roles for a transaction."""
+become one of the acting roles for a transaction."""
 
 from typing import Any
 
@@ -91,6 +91,6 @@ async def login_role_faults(connection: Any, login: str) -> list[str]:
         "has CREATEROLE": role["rolcreaterole"],
         "inherits the rights of the roles that it may become": role["rolinherit"],
         "owns tables": role["owns"],
-        "is a member of other roles than the three acting ones": role["becomes"],
+        "is a member of other roles than the acting ones": role["becomes"],
     }
     return [f"the role {login} {fault}" for fault, present in faults.items() if present]

@@ -5,14 +5,18 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from audit.tables import AuditLog, Event
+from audit.tables import AccessLog, AuditLog, Event
 from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task
-from tenancy.scoping import platform, tenant
+from tenancy.context import DatabaseRole, Scope
+from tenancy.scoping import database, platform, tenant
 from tenancy.settings import Settings
 from tenancy.tables import Role, Tenant, User
 from tenancy.tokens import DevelopmentKeys
 
-TABLES = ("tenants", "users", "ingestions", "cases", "case_codes", "tasks", "rulesets", "events", "audit_logs")
+TABLES = (
+    *("tenants", "users", "ingestions", "cases", "case_codes", "tasks", "rulesets"),
+    *("events", "audit_logs", "access_logs"),
+)
 
 
 @dataclass
@@ -49,6 +53,7 @@ class Clinic:
             "rulesets": {"payer": "Aetna", "procedure": "72148", "rules_json": {"requirements": []}},
             "events": {"event_type": "forged"},
             "audit_logs": {"action": "view", "entity_type": "case", "entity_id": str(self.rows["cases"])},
+            "access_logs": {"access": "list", "method": "GET", "path": "/", "status": 200, "actor": "nobody"},
         }
         return bodies[table] | changes
 
@@ -66,6 +71,9 @@ async def create_clinic(slug: str, settings: Settings) -> Clinic:
             await user.save()
             clinic.users[role] = user.id
             clinic.tokens[role] = keys.sign(subject, settings, minutes=60)
+    look = {"tenant_id": str(row.id), "actor": "nobody", "access": "list", "method": "GET", "path": "/", "status": 200}
+    async with database().transaction(scope=Scope(DatabaseRole.service, actor="test")) as transaction:
+        await transaction.fetch("SELECT audit.record_looks_1(NULL, $1)", json.dumps([look]))
     # Somebody who created nothing, and can be deleted.
     async with tenant(slug, f"admin@{slug}.com"):
         spare = User(email=f"spare@{slug}.com", role=Role.staff)
@@ -89,8 +97,10 @@ async def create_clinic(slug: str, settings: Settings) -> Clinic:
         await ruleset.save()
         event = await Event.objects().first()
         entry = await AuditLog.objects().where(AuditLog.entity_id == case.id).first()
+        access = await AccessLog.objects().first()
         assert event is not None
         assert entry is not None
-        created: tuple[Any, ...] = (spare, ingestion, case, code, task, ruleset, event, entry)
+        assert access is not None
+        created: tuple[Any, ...] = (spare, ingestion, case, code, task, ruleset, event, entry, access)
         clinic.rows |= {table: row.id for table, row in zip(TABLES[1:], created, strict=True)}
     return clinic

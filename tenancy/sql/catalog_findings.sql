@@ -1,7 +1,12 @@
 -- What is wrong with the isolation of this database, one row a finding; no rows: nothing.
 -- $1 tenant tables, $2 their references as 'table.column>target', $3 their triggers as
 -- 'table.trigger=function TIMING EVENT …'.
-WITH tenant_table AS (
+WITH our_role AS (
+    -- Those that act for a transaction, and those that own functions.
+    SELECT unnest(ARRAY['fastlane_tenant', 'fastlane_platform', 'fastlane_authn', 'fastlane_service', 'fastlane_identity',
+                        'fastlane_auditor', 'fastlane_search', 'fastlane_sealer', 'fastlane_restorer', 'fastlane_keeper']) AS name
+),
+tenant_table AS (
     SELECT c.oid, c.relname, c.relrowsecurity, c.relforcerowsecurity,
            CASE c.relname WHEN 'tenants' THEN 'id' ELSE 'tenant_id' END AS tenant_key
       FROM pg_class c
@@ -59,6 +64,13 @@ SELECT 'policy is not one of the boundary', format('%s.%s', p.relname, p.polname
 SELECT 'trigger is missing, disabled or altered', split_part(expected, '=', 1) FROM unnest($3::text[]) AS expected
  WHERE expected NOT IN (SELECT described FROM actual_trigger)
  UNION ALL
+SELECT 'the trail does not name this column', format('%s.%s', c.relname, a.attname)
+  FROM tenant_table c
+  JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = 'z_audit_insert'
+  JOIN pg_proc p ON p.oid = t.tgfoid
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'search'
+ WHERE strpos(p.prosrc, format('%1$L, n.%1$I', a.attname)) = 0
+ UNION ALL
 -- A reference whose key does not pair tenant_id with tenant_id can point into another tenant.
 SELECT 'reference is not held by a validated key that includes the tenant', split_part(reference, '>', 1)
   FROM unnest($2::text[]) AS reference
@@ -85,22 +97,18 @@ SELECT 'no index leads with the tenant', relname FROM tenant_table t
          WHERE i.indrelid = t.oid AND i.indisvalid AND a.attname = t.tenant_key)
  UNION ALL
 SELECT 'role is too powerful', rolname FROM pg_roles
- WHERE rolname IN ('fastlane_tenant', 'fastlane_platform', 'fastlane_authn', 'fastlane_identity', 'fastlane_auditor',
-                   'fastlane_search')
+ WHERE rolname = ANY (ARRAY(SELECT name FROM our_role))
    AND (rolsuper OR rolbypassrls OR rolcanlogin OR rolcreaterole OR rolcreatedb OR rolreplication)
  UNION ALL
 SELECT 'role owns a table', format('%s owns %s', c.relowner::regrole, c.relname) FROM pg_class c
- WHERE c.relkind IN ('r', 'p') AND c.relowner::regrole::text LIKE 'fastlane\_%'
-   AND c.relowner::regrole::text IN (
-        'fastlane_tenant', 'fastlane_platform', 'fastlane_authn', 'fastlane_identity', 'fastlane_auditor',
-        'fastlane_search')
+ WHERE c.relkind IN ('r', 'p') AND c.relowner::regrole::text IN (SELECT name FROM our_role)
  UNION ALL
 SELECT 'the tenant role may truncate', relname FROM tenant_table
  WHERE has_table_privilege('fastlane_tenant', oid, 'TRUNCATE')
  UNION ALL
 SELECT DISTINCT 'the record of what happened can be written', format('%s by %s', relname, role)
-  FROM tenant_table, unnest(ARRAY['fastlane_tenant', 'fastlane_platform', 'fastlane_authn', 'fastlane_identity']) AS role
- WHERE relname IN ('audit_logs', 'events')
+  FROM tenant_table, unnest(ARRAY['fastlane_tenant', 'fastlane_platform', 'fastlane_authn', 'fastlane_service', 'fastlane_identity']) AS role
+ WHERE relname IN ('audit_logs', 'access_logs', 'events')
    AND (has_table_privilege(role, oid, 'DELETE') OR has_any_column_privilege(role, oid, 'INSERT, UPDATE'))
  UNION ALL
 SELECT 'one acting role may become another', format('%s of %s', member::regrole, roleid::regrole)
@@ -124,6 +132,7 @@ SELECT 'view reads as its owner', v.relname FROM pg_class v
 SELECT 'security definer function of a role that sees too much or without a search path', p.oid::regprocedure::text
   FROM pg_proc p
  WHERE p.prosecdef AND p.pronamespace::regnamespace::text IN ('tenancy', 'audit', 'cases', 'public')
-   AND (p.proowner::regrole::text NOT IN ('fastlane_identity', 'fastlane_auditor', 'fastlane_search')
+   AND (p.proowner::regrole::text NOT IN ('fastlane_identity', 'fastlane_auditor', 'fastlane_search', 'fastlane_sealer',
+                                          'fastlane_restorer', 'fastlane_keeper')
         OR NOT coalesce(p.proconfig::text LIKE '%search_path=%', false))
  ORDER BY 1, 2

@@ -201,7 +201,7 @@ sys.exit(drift.main())
     result = drift_command("-c", program)
     assert result.returncode == 1, result.stderr
     assert "surplus" in result.stderr
-    assert "AuditLog" in result.stderr
+    assert "CheckpointPart" in result.stderr
 
 
 def sql_files_named(migration: Path) -> list[Path]:

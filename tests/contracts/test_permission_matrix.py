@@ -36,6 +36,7 @@ EXPECTED = {
     "rulesets": ("R", "R", "RCUD"),
     "events": ("R", "R", "R"),
     "audit_logs": ("", "", "R"),
+    "access_logs": ("", "", "R"),
 }
 ROLES = (Role.staff, Role.clinician, Role.admin)
 CELLS = [(table, role, letters) for table, row in EXPECTED.items() for role, letters in zip(ROLES, row, strict=True)]

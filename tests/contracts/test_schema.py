@@ -72,9 +72,9 @@ async def stored_model(connection: asyncpg.Connection, table: str) -> Model:
 
 
 def test_the_nine_tables_are_registered() -> None:
-    """The registry serves the nine tables of the seed; each further tenant table is a decision."""
-    assert {table._meta.tablename for table in served_tables()} == set(MODELS)
-    assert {table._meta.tablename for table in tenant_tables()} - set(MODELS) == {"idempotency_keys"}
+    """The registry serves the nine tables of the seed and the log of looks; each further tenant table is a decision."""
+    assert {table._meta.tablename for table in served_tables()} == {*MODELS, "access_logs"}
+    assert {table._meta.tablename for table in tenant_tables()} - set(MODELS) == {"access_logs", "idempotency_keys"}
 
 
 @of_every_table

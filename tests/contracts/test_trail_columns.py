@@ -11,25 +11,21 @@ from tests.clinics import Clinic
 # What each function must say of each column: in the list of a new row, in that of a deleted one, in each comparison.
 MISSING = """
 WITH tracked AS (
-    SELECT tgrelid, prosrc AS body,
-           ', ' || split_part(split_part(prosrc, 'after := jsonb_build_object(', 2), ');', 1) || ',' AS new_values,
-           ', ' || split_part(split_part(prosrc, 'before := jsonb_build_object(', 2), ');', 1) || ',' AS old_values
-      FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid WHERE tgname = 'z_audit'
+    SELECT tgrelid, prosrc AS body FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid WHERE tgname = 'z_audit_insert'
 )
 SELECT tgrelid::regclass::text || '.' || attname || ' ' || said.place AS missing
   FROM tracked
   JOIN pg_attribute ON attrelid = tgrelid AND attnum > 0 AND NOT attisdropped AND attname <> 'search'
  CROSS JOIN LATERAL (VALUES
-    ('insert', strpos(new_values, format(', %1$L, NEW.%1$I,', attname))),
-    ('delete', strpos(old_values, format(', %1$L, OLD.%1$I,', attname))),
-    ('compare', strpos(body, format('IF NEW.%1$I IS DISTINCT FROM OLD.%1$I THEN', attname))),
-    ('before', strpos(body, format('before := before || jsonb_build_object(%1$L, OLD.%1$I);', attname))),
-    ('after', strpos(body, format('after := after || jsonb_build_object(%1$L, NEW.%1$I);', attname)))
- ) AS said (place, position)
- WHERE said.position = 0
+    ('insert', format('%1$L, n.%1$I', attname)),
+    ('delete', format('%1$L, o.%1$I', attname)),
+    ('before', format('n.%1$I IS DISTINCT FROM o.%1$I THEN jsonb_build_object(%1$L, o.%1$I)', attname)),
+    ('after', format('n.%1$I IS DISTINCT FROM o.%1$I THEN jsonb_build_object(%1$L, n.%1$I)', attname))
+ ) AS said (place, words)
+ WHERE strpos(body, said.words) = 0
  ORDER BY missing
 """
-PLACES = ("after", "before", "compare", "delete", "insert")
+PLACES = ("after", "before", "delete", "insert")
 TRACKED = [(table, entity, "tenant_id") for table, entity in ENTITIES.items()] + [("tenants", "tenant", "id")]
 ENTRIES = "SELECT action, changes FROM audit_logs WHERE entity_type = $1 AND entity_id = $2 AND changes::text LIKE $3"
 
@@ -44,7 +40,7 @@ async def test_every_column_is_recorded(superuser: asyncpg.Connection) -> None:
     assert await missing(superuser) == []
     tracked = await superuser.fetch(
         "SELECT tgrelid::regclass::text AS name, proname FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid "
-        "WHERE tgname = 'z_audit'"
+        "WHERE tgname = 'z_audit_insert'"
     )
     assert {row["name"]: row["proname"] for row in tracked} == {
         name: f"record_{name}" for name in (*ENTITIES, "tenants", "events")
@@ -53,9 +49,9 @@ async def test_every_column_is_recorded(superuser: asyncpg.Connection) -> None:
 
 async def test_what_follows_from_the_others_is_not_recorded(superuser: asyncpg.Connection) -> None:
     """No function names the column `search`, though tables have it."""
-    have = "SELECT count(*) FROM pg_trigger JOIN pg_attribute ON attrelid = tgrelid WHERE tgname = 'z_audit'"
+    have = "SELECT count(*) FROM pg_trigger JOIN pg_attribute ON attrelid = tgrelid WHERE tgname = 'z_audit_insert'"
     assert await superuser.fetchval(f"{have} AND attname = 'search'") > 0
-    query = "SELECT proname FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid WHERE tgname = 'z_audit'"
+    query = "SELECT proname FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid WHERE tgname = 'z_audit_insert'"
     assert await superuser.fetch(f"{query} AND strpos(prosrc, 'search') > strpos(prosrc, 'BEGIN')") == []
 
 

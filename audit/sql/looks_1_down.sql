@@ -1,0 +1,1 @@
+DROP FUNCTION audit.record_looks_1(jsonb, jsonb);
