@@ -77,6 +77,7 @@ def _triggers(table: type[Table]) -> list[str]:
         **({"d_stamp_updated": "tenancy.stamp_updated_1 BEFORE INSERT UPDATE"} if "updated_at" in columns else {}),
         **({"z_audit_insert": f"{record} INSERT{is_told}"} if is_audited else {}),
         **({"z_audit_update": f"{record} UPDATE", "z_audit_delete": f"{record} DELETE"} if is_audited else {}),
+        **({"z_audit_truncate": "audit.refuse_truncate_1 BEFORE TRUNCATE"} if is_audited else {}),
     }
     own: dict[str, str] = getattr(table, "triggers", {})
     described = {f"{name}.{trigger}": function for trigger, function in functions.items()} | own

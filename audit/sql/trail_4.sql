@@ -128,6 +128,12 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION audit.refuse_truncate_1() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'FL403', MESSAGE = 'rows are deleted, not truncated: the trail has an entry for each';
+END
+$$;
+
 -- Switches the trail on for a tenant table. entity is what audit_logs.entity_type says. To be called again when the
 -- table gets another column; the column `search` follows from the others, and is left out.
 --
@@ -171,6 +177,7 @@ BEGIN
     EXECUTE format('DROP TRIGGER IF EXISTS z_audit_insert ON %s', target);
     EXECUTE format('DROP TRIGGER IF EXISTS z_audit_update ON %s', target);
     EXECUTE format('DROP TRIGGER IF EXISTS z_audit_delete ON %s', target);
+    EXECUTE format('DROP TRIGGER IF EXISTS z_audit_truncate ON %s', target);
     -- Not replaced: it belongs to the auditor by then. Who owns the schema may drop it.
     EXECUTE format('DROP FUNCTION IF EXISTS %s()', routine);
     -- Of two relations without statistics a nested loop looks best, and is not for a thousand rows. MATERIALIZED: the
@@ -257,6 +264,8 @@ $body$ $create$,
                     FOR EACH STATEMENT EXECUTE FUNCTION %s()', target, routine);
     EXECUTE format('CREATE TRIGGER z_audit_delete AFTER DELETE ON %s REFERENCING OLD TABLE AS old_rows
                     FOR EACH STATEMENT EXECUTE FUNCTION %s()', target, routine);
+    EXECUTE format('CREATE TRIGGER z_audit_truncate BEFORE TRUNCATE ON %s
+                    FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_truncate_1()', target);
 END
 $track$;
 REVOKE EXECUTE ON FUNCTION audit.track_table(regclass, text, name, text, text) FROM PUBLIC;

@@ -133,6 +133,7 @@ BEGIN
         EXECUTE format('DROP TRIGGER z_audit_insert ON %s', item.target);
         EXECUTE format('DROP TRIGGER z_audit_update ON %s', item.target);
         EXECUTE format('DROP TRIGGER z_audit_delete ON %s', item.target);
+        EXECUTE format('DROP TRIGGER z_audit_truncate ON %s', item.target);
         PERFORM audit.track_table(item.target, item.entity, item.tenant_key);
     END LOOP;
     FOR item IN  -- Those of tables that are gone too.
@@ -144,7 +145,7 @@ BEGIN
     END LOOP;
 END
 $$;
-DROP FUNCTION audit.new_id_1();
+DROP FUNCTION audit.new_id_1(), audit.refuse_truncate_1();
 
 SELECT tenancy.release_table('access_logs');
 DROP POLICY auditor_reads ON events;
