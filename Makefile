@@ -1,6 +1,6 @@
 # `make run` and `make test` are all one needs; the other targets serve who works on the code.
 
-.PHONY: run test check bench bench-quick format lock docs clean
+.PHONY: run test check bench bench-quick bench-growth format lock docs clean
 .DEFAULT_GOAL := run
 
 VENV := .venv
@@ -30,6 +30,10 @@ bench: $(VENV)/.installed
 
 bench-quick: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks quick
+
+# Many cases, late pages, a million requests, two workers: loading and measuring take half an hour.
+bench-growth: $(VENV)/.installed
+	@$(BIN)/python -m benchmarks growth
 
 format: $(VENV)/.installed-dev
 	@$(BIN)/ruff format .

@@ -1,16 +1,18 @@
-"""`python -m benchmarks` measures ours against the floor and the peers, `… quick` against the floor alone."""
+"""`python -m benchmarks` measures ours against the floor and the peers, `… quick` against the floor alone, and
+`… growth` what grows with the number of cases, requests and workers."""
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import uvloop
 
 from benchmarks import cluster as clusters
+from benchmarks import growth
 from benchmarks.answers import compare
 from benchmarks.cluster import Cluster
-from benchmarks.contenders import ROOT, Contender, Running, floor, ours, started
+from benchmarks.contenders import ROOT, Contender, floor, ours, serving, trail_variants
 from benchmarks.identity import IdentityProvider
 from benchmarks.load import run_load
 from benchmarks.peers_installed import peers
@@ -30,10 +32,13 @@ COUNTED_REQUESTS = 40
 def main() -> None:
     """Loads the data the first time, which takes a minute or two, and measures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("mode", choices=("full", "quick"), nargs="?", default="full")
+    parser.add_argument("mode", choices=("full", "quick", "growth"), nargs="?", default="full")
     mode = parser.parse_args().mode
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     cluster = clusters.start(DIRECTORY / "cluster")
+    if mode == "growth":
+        uvloop.run(_growth(cluster))
+        return
     asyncio.run(clusters.load(cluster, DIRECTORY / "cluster"))
     uvloop.run(_quick(cluster) if mode == "quick" else _full(cluster))
 
@@ -50,11 +55,20 @@ async def _full(cluster: Cluster) -> None:
         contenders = [ours(provider.jwks_url), floor(), *peers(DIRECTORY)]
         wire = await _count(contenders, cluster, provider)
         results = await _measure(contenders, cluster, provider, rounds=FULL_ROUNDS, seconds=FULL_SECONDS)
-    page = document(contenders, results, wire, FULL_ROUNDS, FULL_SECONDS)
+        trail = await _measure(
+            trail_variants(provider.jwks_url), cluster, provider, rounds=2 * FULL_ROUNDS, seconds=FULL_SECONDS
+        )
+    page = document(contenders, results, trail, wire, FULL_ROUNDS, FULL_SECONDS)
     (ROOT / DOCUMENT).write_text(page, encoding="utf-8")
     (ROOT / PICTURE).write_text(picture(contenders, results), encoding="utf-8")
     print(page)
     print("\n".join(missed(results)) or "Every ratio is what it is to be.")
+
+
+async def _growth(cluster: Cluster) -> None:
+    async with _provider() as provider:
+        async for line in growth.measured(cluster, DIRECTORY, provider):
+            print(line, flush=True)
 
 
 @asynccontextmanager
@@ -67,10 +81,9 @@ async def _provider() -> AsyncIterator[IdentityProvider]:
 async def _measure(
     contenders: Sequence[Contender], cluster: Cluster, provider: IdentityProvider, *, rounds: int, seconds: float
 ) -> Results:
-    await clusters.refresh(cluster)
+    await clusters.refresh(cluster, sorted({contender.database for contender in contenders}))
     sample = await draw_sample(cluster.superuser("ours"), provider.token)
-    with _all_started(contenders, cluster) as start:
-        runnings = await start
+    async with serving(contenders, cluster, DIRECTORY) as runnings:
         await asyncio.to_thread(compare, runnings[1], [runnings[0], *runnings[2:]], sample)
         turns = rounds * len(WORKLOADS) * len(runnings)
         with Progress(f"Measuring {len(runnings)} contenders", turns) as progress:
@@ -86,32 +99,21 @@ async def _count(
     await clusters.refresh(cluster)
     sample = await draw_sample(cluster.superuser("ours"), provider.token)
     found: dict[tuple[str, str], tuple[float, float]] = {}
-    async with tap(cluster.socket_dir) as tapped:
-        with _all_started(contenders, Cluster(EmbeddedDatabase(tapped.directory))) as start:
-            for running in await start:
-                for workload in running.contender.workloads:
-                    source = requests_of(
-                        workload, Sample(sample.clinics[:1], sample.cases[:1]), running.contender.dialect
-                    )
-                    for _ in range(2):  # The first time connections, plans and identities are made.
-                        tapped.reset()
-                        await run_load(running.port, source, connections=1, count=COUNTED_REQUESTS)
-                    found[running.contender.name, workload] = (
-                        tapped.round_trips / COUNTED_REQUESTS,
-                        tapped.statements / COUNTED_REQUESTS,
-                    )
+    async with (
+        tap(cluster.socket_dir) as tapped,
+        serving(contenders, Cluster(EmbeddedDatabase(tapped.directory)), DIRECTORY) as runnings,
+    ):
+        for running in runnings:
+            for workload in running.contender.workloads:
+                source = requests_of(workload, Sample(sample.clinics[:1], sample.cases[:1]), running.contender.dialect)
+                for _ in range(2):  # The first time connections, plans and identities are made.
+                    tapped.reset()
+                    await run_load(running.port, source, connections=1, count=COUNTED_REQUESTS)
+                found[running.contender.name, workload] = (
+                    tapped.round_trips / COUNTED_REQUESTS,
+                    tapped.statements / COUNTED_REQUESTS,
+                )
     return found
-
-
-@contextmanager
-def _all_started(contenders: Sequence[Contender], cluster: Cluster) -> Iterator["asyncio.Future[list[Running]]"]:
-    """Starts them in a thread, so that the loop can serve what they ask of it meanwhile."""
-    with ExitStack() as stack:
-
-        def start() -> list[Running]:
-            return [stack.enter_context(started(c, cluster, DIRECTORY / f"{c.name}.log")) for c in contenders]
-
-        yield asyncio.get_running_loop().run_in_executor(None, start)
 
 
 if __name__ == "__main__":

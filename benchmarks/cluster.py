@@ -7,7 +7,7 @@ each run, so that every run begins with the same rows; `peers` has no triggers.
 import asyncio
 import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,37 +76,40 @@ async def _configure(cluster: Cluster) -> bool:
         await connection.close()
 
 
-async def load(cluster: Cluster, directory: Path, cases: int = CASES) -> None:
+async def load(cluster: Cluster, directory: Path, cases: int = CASES, name: str = embedded.DATABASE) -> None:
     """Migrates and loads, unless this very data is there already."""
-    marker = directory / "loaded"
+    marker = directory / ("loaded" if name == embedded.DATABASE else f"loaded-{name}")
     digest = _digest(cases)
     if marker.exists() and marker.read_text() == digest:
         return
     marker.unlink(missing_ok=True)
-    await _recreate(cluster, embedded.DATABASE, None)
+    await _recreate(cluster, name, None)
     engine = database()
-    urls = {
-        "database_url": cluster.url(embedded.APP, embedded.DATABASE),
-        "direct_database_url": cluster.url(embedded.OWNER, embedded.DATABASE),
-    }
+    urls = {"database_url": cluster.url(embedded.APP, name), "direct_database_url": cluster.url(embedded.OWNER, name)}
     engine.databases = Databases(Settings.model_validate({**urls, "data_dir": directory}))
     with engine.as_owner():
         result = await run_forwards("all")
     if not result.success:
         raise RuntimeError(result.message)
     await provision(engine.databases.direct(), engine.databases.app())
-    await _fill(cluster, cases)
+    await _fill(cluster, cases, name)
     marker.write_text(digest)
 
 
-async def refresh(cluster: Cluster) -> None:
-    """Makes the copies that are served."""
+async def refresh(cluster: Cluster, names: Sequence[str] = ("ours", "peers")) -> None:
+    """Makes the copies that are served; what `sql/{name}.sql` says is done to a copy."""
     print("Copying the data …", file=sys.stderr)
-    for name in ("ours", "peers"):
+    for name in names:
         await _recreate(cluster, name, embedded.DATABASE)
-    connection = await asyncpg.connect(cluster.superuser("peers"))
+        script = SQL / f"{name}.sql"
+        if script.exists():
+            await _run(cluster.superuser(name), script.read_text(encoding="utf-8"))
+
+
+async def _run(url: str, script: str) -> None:
+    connection = await asyncpg.connect(url)
     try:
-        await connection.execute((SQL / "peers.sql").read_text(encoding="utf-8"))
+        await connection.execute(script)
     finally:
         await connection.close()
 
@@ -128,10 +131,10 @@ async def _recreate(cluster: Cluster, name: str, template: str | None) -> None:
         await connection.close()
 
 
-async def _fill(cluster: Cluster, cases: int) -> None:
+async def _fill(cluster: Cluster, cases: int, name: str) -> None:
     """By two connections at once. Triggers and keys rest meanwhile, all but those that keep the search columns."""
     pool = await asyncpg.create_pool(
-        cluster.superuser(embedded.DATABASE),
+        cluster.superuser(name),
         min_size=LOADERS,
         max_size=LOADERS,
         server_settings={"session_replication_role": "replica"},

@@ -7,9 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -65,6 +65,18 @@ def ours(jwks_url: str, **settings: str) -> Contender:
     )
 
 
+def trail_variants(jwks_url: str) -> list[Contender]:
+    """Ours, ours without the trail and its events, ours without sealing: what each of them costs a write."""
+    whole = ours(jwks_url)
+    unsealed = ours(jwks_url, AUDIT_SEAL_SECONDS="0")
+    writes = ("W4", "W5")
+    return [
+        replace(whole, workloads=writes),
+        replace(whole, name="untracked", title="without the trail", database="untracked", workloads=writes),
+        replace(unsealed, name="unsealed", title="without sealing", workloads=writes),
+    ]
+
+
 def floor() -> Contender:
     """The least that a careful handler does."""
     return Contender("floor", "Litestar route + asyncpg (the floor)", (sys.executable, "-m", "benchmarks.peers.floor"))
@@ -109,6 +121,17 @@ def started(contender: Contender, cluster: Cluster, log: Path) -> Iterator[Runni
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+@asynccontextmanager
+async def serving(contenders: Sequence[Contender], cluster: Cluster, logs: Path) -> AsyncIterator[list[Running]]:
+    """Starts them in a thread, so that the loop can serve what they ask of it meanwhile."""
+    with ExitStack() as stack:
+
+        def start() -> list[Running]:
+            return [stack.enter_context(started(c, cluster, logs / f"{c.name}.log")) for c in contenders]
+
+        yield await asyncio.get_running_loop().run_in_executor(None, start)
 
 
 async def _listening(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

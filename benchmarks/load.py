@@ -9,6 +9,7 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httptools
@@ -34,18 +35,24 @@ class Outcome:
 
 
 class _Client(asyncio.Protocol):
-    """One connection. Sends the next request as soon as the last one is answered, until `stop`."""
+    """One connection. Sends the next request as soon as the last one is answered, until `stop`.
 
-    def __init__(self, requests: Iterator[bytes], outcome: Outcome) -> None:
+    With an `interval`, in seconds, a request is due that long after the one before, and its latency counts from
+    when it was due: what a late answer does to the next request is part of it.
+    """
+
+    def __init__(self, requests: Iterator[bytes], outcome: Outcome, interval: float, delay: float) -> None:
         self._requests = requests
         self._outcome = outcome
+        self._interval = interval
+        self._due = time.perf_counter() + delay
         self._parser = httptools.HttpResponseParser(self)
         self._is_stopping = False
         self.finished = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: Any) -> None:
         self._transport: asyncio.Transport = transport
-        self._send()
+        self._next()
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
@@ -57,7 +64,7 @@ class _Client(asyncio.Protocol):
         if self._is_stopping:
             self._transport.close()
         else:
-            self._send()
+            self._next()
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.finished.done():
@@ -70,26 +77,47 @@ class _Client(asyncio.Protocol):
         """After the answer that is on its way."""
         self._is_stopping = True
 
+    def _next(self) -> None:
+        if not self._interval:
+            self._due = time.perf_counter()
+            self._send()
+            return
+        loop = asyncio.get_running_loop()
+        loop.call_later(max(0.0, self._due - time.perf_counter()), self._send)
+
     def _send(self) -> None:
-        request = next(self._requests, None)
+        request = None if self._is_stopping else next(self._requests, None)
         if request is None:
             self._is_stopping = True
             self._transport.close()
             return
-        self._sent_at = time.perf_counter()
+        self._sent_at = self._due
+        self._due += self._interval
         self._transport.write(request)
 
 
-async def run_load(
-    port: int, requests: Iterable[bytes], *, connections: int, seconds: float | None = None, count: int | None = None
+async def run_load(  # noqa: PLR0913  # A load is what it says.
+    port: int,
+    requests: Iterable[bytes],
+    *,
+    connections: int,
+    seconds: float | None = None,
+    count: int | None = None,
+    rate: float | None = None,
 ) -> Outcome:
-    """Sends requests until `seconds` are over or `count` are sent. Raises `OSError`."""
+    """Sends requests until `seconds` are over or `count` are sent, `rate` a second at most. Raises `OSError`."""
     outcome = Outcome()
     source = iter(requests) if count is None else itertools.islice(requests, count)
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
+    interval = connections / rate if rate else 0.0
     made = await asyncio.gather(
-        *(loop.create_connection(lambda: _Client(source, outcome), "127.0.0.1", port) for _ in range(connections))
+        *(
+            loop.create_connection(
+                partial(_Client, source, outcome, interval, number * interval / connections), "127.0.0.1", port
+            )
+            for number in range(connections)
+        )
     )
     clients = [client for _, client in made]
     if seconds is not None:

@@ -40,7 +40,9 @@ def quick_lines(results: Results) -> list[str]:
     ]
 
 
-def document(contenders: Sequence[Contender], results: Results, wire: Wire, rounds: int, seconds: float) -> str:
+def document(  # noqa: PLR0913, PLR0917  # All that is on the page.
+    contenders: Sequence[Contender], results: Results, trail: Results, wire: Wire, rounds: int, seconds: float
+) -> str:
     """The page, in Markdown."""
     return "\n".join(
         [
@@ -62,6 +64,7 @@ def document(contenders: Sequence[Contender], results: Results, wire: Wire, roun
             "",
             *_table("Requests a second", contenders, lambda name, w: f"{results[name, w].rate:,.0f}", results),
             *_ratios(results, contenders),
+            *_trail(trail),
             *_table("p50 / p99, milliseconds", contenders, lambda name, w: _latency(results, name, w), results),
             *_table(
                 "Processor time a request, server / PostgreSQL, µs",
@@ -128,6 +131,21 @@ def _ratios(results: Results, contenders: Sequence[Contender]) -> list[str]:
         rows.append(f"| {contender.title} | {' | '.join(cells)} |")
     header = [f"| | {' | '.join(WORKLOADS)} |", "| --- " * (len(WORKLOADS) + 1) + "|"]
     return ["## Ours over the others (and what it is to be at least)", "", *header, *rows, ""]
+
+
+def _trail(results: Results) -> list[str]:
+    """By how much writes are slower with the trail and its events, and with sealing every five seconds."""
+    lines = []
+    for other, title, most in (("untracked", "The trail, and the events on it", 30), ("unsealed", "Sealing", 5)):
+        costs = [f"{workload} {_cost(results, workload, other):.0f} %" for workload in ("W4", "W5")]
+        lines.append(f"- {title}: {', '.join(costs)} (≤ {most} %)")
+    return ["## What proof costs, in requests a second", "", *lines, ""]
+
+
+def _cost(results: Results, workload: str, other: str) -> float:
+    found = ratio(results, workload, other)
+    assert found is not None
+    return 100 * (1 - found)
 
 
 def _latency(results: Results, name: str, workload: str) -> str:
