@@ -60,6 +60,7 @@ class ConnectionPool(Generic[Connection]):
     async def acquire(self, seconds: float) -> Connection:
         """A connection, within so many seconds. Raises `TimeoutError`, `asyncpg.InterfaceError` when the pool is
         closed, and what `connect` raises."""
+        deadline = time.monotonic() + seconds
         while not self._is_closed:
             while self._idle:
                 connection, _ = self._idle.pop()
@@ -67,15 +68,19 @@ class ConnectionPool(Generic[Connection]):
                     self._lent.add(connection)
                     return connection
             if self.get_size() < self._most:
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(deadline - time.monotonic()):
                     return await self._make()
-            handed_over = await self._wait(seconds)
+            handed_over = await self._wait(deadline - time.monotonic())
             if handed_over is not None:
-                return handed_over
+                if not handed_over.is_closed():
+                    return handed_over
+                self._lent.discard(handed_over)  # It died on its way from one to the other.
         raise asyncpg.InterfaceError("the pool is closed")
 
     def release(self, connection: Connection) -> None:
-        """Gives a connection back. One that is closed makes room for another."""
+        """Gives a connection back, once. One that is closed makes room for another."""
+        if connection not in self._lent:
+            return  # It would be lent to two at once.
         if self._is_closed:
             connection.terminate()
         if connection.is_closed():
@@ -131,7 +136,7 @@ class ConnectionPool(Generic[Connection]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Connection | None] = loop.create_future()
         self._waiting.append(future)
-        limit = loop.call_later(seconds, _expire, future)
+        limit = loop.call_later(max(0.0, seconds), _expire, future)
         try:
             return await future
         except asyncio.CancelledError:

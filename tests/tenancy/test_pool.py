@@ -75,6 +75,30 @@ async def test_waiting_has_an_end(door: Door) -> None:
             pool.release(connection)
 
 
+async def test_dead_one_is_not_handed_over(door: Door) -> None:
+    """A connection that ends between its release and the turn of who waits is replaced, not lent."""
+    async with pool_of(door) as pool:
+        lent = await acquire_all(pool)
+        waiting = (await start(pool.acquire(SOON)))[0]
+        pool.release(lent[0])
+        lent[0].terminate()
+        replacement = await waiting
+        assert await replacement.fetchval("SELECT 1") == 1
+        assert pool.get_size() == SIZE
+        for connection in (replacement, *lent[1:]):
+            pool.release(connection)
+
+
+async def test_released_twice(door: Door) -> None:
+    """A connection that is given back a second time is not lent to two at once."""
+    async with pool_of(door) as pool:
+        connection = await pool.acquire(SOON)
+        for _ in range(2):
+            pool.release(connection)
+        for lent in await acquire_all(pool):
+            pool.release(lent)
+
+
 @pytest.mark.parametrize("is_closed", [False, True])
 async def test_cancelled_when_handed_over(door: Door, is_closed: bool) -> None:
     """Who is cancelled in the moment of being handed a connection, or room for one, passes it on."""
