@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import socket
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     global _directory  # noqa: PLW0603  # pytest has no other place between its two hooks.
     os.environ["PATH"] += ":/usr/sbin"  # Where Debian keeps PgBouncer, and an ordinary PATH does not look.
     if not hasattr(config, "workerinput"):
-        _directory = Path(tempfile.mkdtemp(prefix="fastlane-"))
+        _directory = cluster.make_directory()
         cluster.start(_directory)
 
 
