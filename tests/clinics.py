@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -60,15 +59,15 @@ class Clinic:
         return bodies[table] | changes
 
 
-async def create_clinics(file: Path) -> None:
-    """Creates north and south on the engine's database, outside of any app; the file then knows their ids."""
+async def create_clinics() -> str:
+    """Creates north and south on the engine's database, outside of any app. Their ids, as JSON."""
     clinics = [asdict(await _create_clinic(slug)) for slug in ("north", "south")]
-    file.write_text(json.dumps(clinics, default=str))
+    return json.dumps(clinics, default=str)
 
 
-def load_clinics(file: Path, settings: Settings) -> tuple[Clinic, Clinic]:
+def load_clinics(created: str, settings: Settings) -> tuple[Clinic, Clinic]:
     """North and south of a database that was copied from theirs, with tokens for a service of these settings."""
-    north, south = [_of_json(**values) for values in json.loads(file.read_text())]
+    north, south = [_of_json(**values) for values in json.loads(created)]
     for clinic in (north, south):
         clinic.sign_in(settings)
     return north, south

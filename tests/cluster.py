@@ -92,7 +92,7 @@ def start(directory: Path) -> None:
     asyncio.run(migrate(TestDatabase(TEMPLATE, socket_dir), directory))
     asyncio.run(_execute(superuser, f"CREATE DATABASE {WITH_CLINICS} OWNER {embedded.OWNER} TEMPLATE {TEMPLATE}"))
     piccolo_conf.DB.databases = Databases(TestDatabase(WITH_CLINICS, socket_dir).settings(directory))
-    asyncio.run(create_clinics(_file_of_clinics(directory)))
+    _file_of_clinics(directory).write_text(asyncio.run(create_clinics()))
 
 
 async def migrate(database: TestDatabase, data_dir: Path) -> None:
@@ -112,7 +112,7 @@ def socket_dir() -> Path:
 
 def clinics(settings: Settings) -> tuple[Clinic, Clinic]:
     """The clinics of a database whose template is `WITH_CLINICS`."""
-    return load_clinics(_file_of_clinics(_directory()), settings)
+    return load_clinics(_file_of_clinics(_directory()).read_text(), settings)
 
 
 def _directory() -> Path:
