@@ -38,8 +38,8 @@ _directory: Path | None = None
 def pytest_configure(config: pytest.Config) -> None:
     """Starts the cluster in the controlling process; workers join it."""
     global _directory  # noqa: PLW0603  # pytest has no other place between its two hooks.
-    # A collection walks a million objects, of all the models and routes: as often as usual it takes a seventh of a run.
-    gc.set_threshold(50_000, 20, 50)
+    # A full collection walks a million objects, of all the models and routes. Those of new objects stay as they are.
+    gc.set_threshold(700, 10, 200)
     os.environ["PATH"] += ":/usr/sbin"  # Where Debian keeps PgBouncer, and an ordinary PATH does not look.
     if not hasattr(config, "workerinput"):
         _directory = cluster.make_directory()
