@@ -22,7 +22,6 @@ from api.gateway import Gateway, Metrics, with_slash
 from api.idempotency import IdempotencyKeys
 from api.logs import configure_logging
 from api.me import me
-from api.openapi.document import openapi_document
 from api.problems import Problem, from_exception, not_found
 from api.query import cursor
 from api.query.cursor import CursorSeal
@@ -67,9 +66,9 @@ def create_app(settings: Settings | None = None) -> Any:
     directory = IdentityDirectory(engine)
     seal = CursorSeal(derived_key(settings, cursor.PURPOSE))
     endpoints = [TenantCRUD(table, seal, RULES.get(table, ())) for tables in TABLES.values() for table in tables]
-    document = openapi_document([crud.table for crud in endpoints], VERSION)
     tables = litestar([me, *(mount(f"/api/{crud.table._meta.tablename}", crud) for crud in endpoints)])
-    service = litestar(service_routes(engine, metrics, document), lifespan=[lambda _: open_pool(engine, settings)])
+    routes = service_routes(engine, metrics, [crud.table for crud in endpoints], VERSION)
+    service = litestar(routes, lifespan=[lambda _: open_pool(engine, settings)])
     api = TenantScopeMiddleware(
         tables,
         engine,

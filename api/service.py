@@ -1,14 +1,17 @@
 """The paths beside `/api`: the front page, documents, health, metrics."""
 
-from typing import Any
+from collections.abc import Sequence
+from functools import cache
 
 from litestar import Response, get
 from litestar.types import ControllerRouterHandler
+from piccolo.table import Table
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.docs_page import docs_page
 from api.encoding import dump_json
 from api.gateway import Metrics
+from api.openapi.document import openapi_document
 from api.pages import FRONT_PAGE, PROBLEM_PAGES
 from api.problems import Problem, not_found
 from tenancy.engine import FastlaneEngine
@@ -17,9 +20,12 @@ from tenancy.readiness import why_not_ready
 HTML = "text/html"
 
 
-def service_routes(engine: FastlaneEngine, metrics: Metrics, openapi: dict[str, Any]) -> list[ControllerRouterHandler]:
-    """Route handlers bound to this app's engine and metrics."""
-    return [front_page, favicon, healthz, problem_page, *_state_routes(engine, metrics), *_document_routes(openapi)]
+def service_routes(
+    engine: FastlaneEngine, metrics: Metrics, tables: Sequence[type[Table]], version: str
+) -> list[ControllerRouterHandler]:
+    """Route handlers bound to this app's engine and metrics, and to the document of its tables."""
+    documents = _document_routes(*_documents(tuple(tables), version))
+    return [front_page, favicon, healthz, problem_page, *_state_routes(engine, metrics), *documents]
 
 
 @get("/", media_type=HTML, sync_to_thread=False)
@@ -62,9 +68,15 @@ def _state_routes(engine: FastlaneEngine, metrics: Metrics) -> list[ControllerRo
     return [readyz, prometheus]
 
 
-def _document_routes(openapi: dict[str, Any]) -> list[ControllerRouterHandler]:
-    document, page = dump_json(openapi), docs_page(openapi)
+@cache
+def _documents(tables: tuple[type[Table], ...], version: str) -> tuple[bytes, str]:
+    """The OpenAPI document and its page. They follow from the code alone, and take a fifth of a second: once is
+    enough for the many apps of a test run."""
+    openapi = openapi_document(tables, version)
+    return dump_json(openapi), docs_page(openapi)
 
+
+def _document_routes(document: bytes, page: str) -> list[ControllerRouterHandler]:
     @get("/openapi.json", sync_to_thread=False)
     def openapi_json() -> Response[bytes]:
         return Response(document, media_type="application/json")

@@ -1,7 +1,7 @@
 """Two clinics with a user of each role and a row in each table, to be kept apart."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +28,12 @@ class Clinic:
     rows: dict[str, UUID] = field(default_factory=dict)
     users: dict[Role, UUID] = field(default_factory=dict)
     tokens: dict[Role, str] = field(default_factory=dict)
+
+    def sign_in(self, settings: Settings) -> None:
+        """A token for each user, which a service of these settings accepts."""
+        keys = DevelopmentKeys(settings.data_dir)
+        for role in Role:
+            self.tokens[role] = keys.sign(f"{self.slug}-{role.value}", settings, minutes=60)
 
     def headers(self, role: Role = Role.admin) -> dict[str, str]:
         """The authorization of the clinic's user of that role."""
@@ -58,19 +64,45 @@ class Clinic:
         return bodies[table] | changes
 
 
-async def create_clinic(slug: str, settings: Settings) -> Clinic:
-    """Creates the clinic on the engine's database, outside of any app."""
-    keys = DevelopmentKeys(settings.data_dir)
+async def create_clinics() -> str:
+    """Creates north and south on the engine's database, outside of any app. Their ids, as JSON."""
+    clinics = [asdict(await _create_clinic(slug)) for slug in ("north", "south")]
+    return json.dumps(clinics, default=str)
+
+
+def load_clinics(created: str, settings: Settings) -> tuple[Clinic, Clinic]:
+    """North and south of a database that was copied from theirs, with tokens for a service of these settings."""
+    north, south = [_of_json(**values) for values in json.loads(created)]
+    for clinic in (north, south):
+        clinic.sign_in(settings)
+    return north, south
+
+
+def _of_json(slug: str, id: str, rows: dict[str, str], users: dict[str, str], tokens: dict[str, str]) -> Clinic:
+    return Clinic(
+        slug,
+        UUID(id),
+        {table: UUID(row) for table, row in rows.items()},
+        {Role(role): UUID(user) for role, user in users.items()},
+        {Role(role): token for role, token in tokens.items()},
+    )
+
+
+async def _create_clinic(slug: str) -> Clinic:
     async with platform():
         row = Tenant(slug=slug, name=slug.title())
         await row.save()
         clinic = Clinic(slug, row.id, {"tenants": row.id})
         for role in Role:
-            subject = f"{slug}-{role.value}"
-            user = User(tenant_id=row.id, email=f"{role.value}@{slug}.com", name="A B", role=role, auth_id=subject)
+            user = User(
+                tenant_id=row.id,
+                email=f"{role.value}@{slug}.com",
+                name="A B",
+                role=role,
+                auth_id=f"{slug}-{role.value}",
+            )
             await user.save()
             clinic.users[role] = user.id
-            clinic.tokens[role] = keys.sign(subject, settings, minutes=60)
     look = {"tenant_id": str(row.id), "actor": "nobody", "access": "list", "method": "GET", "path": "/", "status": 200}
     async with database().transaction(scope=Scope(DatabaseRole.service, actor="test")) as transaction:
         await transaction.fetch("SELECT audit.record_looks_1(NULL, $1)", json.dumps([look]))

@@ -1,17 +1,20 @@
-"""The PostgreSQL cluster of a test run, and a database per test from a migrated template.
+"""The PostgreSQL cluster of a test run, and a database per test from a template: migrated, or with two clinics too.
 
 Rolled-back transactions would hide the leaks that matter: a pool, a commit, another role.
 """
 
 import asyncio
 import os
+import shutil
 import subprocess
+import tempfile
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import psutil
 from piccolo.apps.migrations.commands.forwards import run_forwards
 
 import piccolo_conf
@@ -19,9 +22,14 @@ from tenancy import embedded
 from tenancy.databases import Databases
 from tenancy.provision import provision
 from tenancy.settings import Settings
+from tests.clinics import Clinic, create_clinics, load_clinics
 
 TEMPLATE = "fastlane_template"
+WITH_CLINICS = "fastlane_with_clinics"
 _DIRECTORY = "FASTLANE_TEST_CLUSTER"
+_PREFIX = "fastlane_test-"
+_MEMORY = Path("/dev/shm")
+_ROOM = 4 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +68,31 @@ class TestDatabase:
         return Settings(_env_file=None, **values)
 
 
+def make_directory() -> Path:
+    """In memory where there is room: each database is some 350 files, which live for a second."""
+    room = min(shutil.disk_usage(_MEMORY).free, psutil.virtual_memory().available) if _MEMORY.is_dir() else 0
+    parent = _MEMORY if room > _ROOM and os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    for left in parent.glob(f"{_PREFIX}*"):  # By a run that was killed. Its server ends when it misses its files.
+        if not psutil.pid_exists(int(left.name.split("-")[1])):
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))
+
+
 def start(directory: Path) -> None:
-    """Starts the cluster once, for all workers, and migrates the template."""
+    """Starts the cluster once, for all workers, and fills the templates."""
     os.environ[_DIRECTORY] = str(directory)
     socket_dir = embedded.start(directory).socket_dir
     fast = "ALTER SYSTEM SET {} = 'off'"
     superuser = TestDatabase("postgres", socket_dir).superuser
-    for statement in (fast.format("fsync"), fast.format("full_page_writes"), "SELECT pg_reload_conf()"):
+    # A crash may lose everything here. Statistics that come at some point of a test would change its plans.
+    settings = [fast.format(name) for name in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum")]
+    for statement in (*settings, "SELECT pg_reload_conf()"):
         asyncio.run(_execute(superuser, statement))
     asyncio.run(_execute(superuser, f"CREATE DATABASE {TEMPLATE} OWNER {embedded.OWNER}"))
     asyncio.run(migrate(TestDatabase(TEMPLATE, socket_dir), directory))
+    asyncio.run(_execute(superuser, f"CREATE DATABASE {WITH_CLINICS} OWNER {embedded.OWNER} TEMPLATE {TEMPLATE}"))
+    piccolo_conf.DB.databases = Databases(TestDatabase(WITH_CLINICS, socket_dir).settings(directory))
+    _file_of_clinics(directory).write_text(asyncio.run(create_clinics()))
 
 
 async def migrate(database: TestDatabase, data_dir: Path) -> None:
@@ -84,13 +107,27 @@ async def migrate(database: TestDatabase, data_dir: Path) -> None:
 
 def socket_dir() -> Path:
     """Where the cluster listens; any worker may ask."""
-    return embedded.start(Path(os.environ[_DIRECTORY])).socket_dir
+    return embedded.start(_directory()).socket_dir
+
+
+def clinics(settings: Settings) -> tuple[Clinic, Clinic]:
+    """The clinics of a database whose template is `WITH_CLINICS`."""
+    return load_clinics(_file_of_clinics(_directory()).read_text(), settings)
+
+
+def _directory() -> Path:
+    return Path(os.environ[_DIRECTORY])
+
+
+def _file_of_clinics(directory: Path) -> Path:
+    return directory / "clinics.json"
 
 
 async def create_database(template: str | None = TEMPLATE) -> TestDatabase:
-    """A database of its own, migrated unless `template` is None."""
+    """A database of its own, a copy of the template; without one it is not even migrated."""
     database = TestDatabase(f"test_{uuid.uuid4().hex[:12]}", socket_dir())
-    source = f"TEMPLATE {template}" if template else ""
+    # Through the log, as is the default, each page would be written three times.
+    source = f"TEMPLATE {template} STRATEGY = FILE_COPY" if template else ""
     await _execute(_maintenance(), f"CREATE DATABASE {database.name} OWNER {embedded.OWNER} {source}")
     return database
 

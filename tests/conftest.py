@@ -1,11 +1,12 @@
 """Fixtures: a database, an app served over real HTTP, two clinics."""
 
 import asyncio
+import gc
 import os
 import shutil
 import socket
-import tempfile
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from tenancy.databases import Databases
 from tenancy.engine import FastlaneEngine
 from tenancy.settings import Settings
 from tests import cluster
-from tests.clinics import Clinic, create_clinic
+from tests.clients import http_client
+from tests.clinics import Clinic
 from tests.cluster import TestDatabase
 
 PARTS = {
@@ -36,9 +38,11 @@ _directory: Path | None = None
 def pytest_configure(config: pytest.Config) -> None:
     """Starts the cluster in the controlling process; workers join it."""
     global _directory  # noqa: PLW0603  # pytest has no other place between its two hooks.
+    # A full collection walks a million objects, of all the models and routes. Those of new objects stay as they are.
+    gc.set_threshold(700, 10, 200)
     os.environ["PATH"] += ":/usr/sbin"  # Where Debian keeps PgBouncer, and an ordinary PATH does not look.
     if not hasattr(config, "workerinput"):
-        _directory = Path(tempfile.mkdtemp(prefix="fastlane-"))
+        _directory = cluster.make_directory()
         cluster.start(_directory)
 
 
@@ -59,9 +63,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest_asyncio.fixture
-async def database() -> AsyncIterator[TestDatabase]:
-    """A migrated, empty database."""
-    created = await cluster.create_database()
+async def database(request: pytest.FixtureRequest) -> AsyncIterator[TestDatabase]:
+    """A migrated database; empty, unless the test wants the clinics."""
+    wants_clinics = "clinics" in request.fixturenames
+    created = await cluster.create_database(cluster.WITH_CLINICS if wants_clinics else cluster.TEMPLATE)
     yield created
     await cluster.drop_database(created)
 
@@ -95,9 +100,9 @@ def engine(settings: Settings) -> FastlaneEngine:
     return engine
 
 
-@pytest_asyncio.fixture
-async def clinics(engine: FastlaneEngine, settings: Settings) -> tuple[Clinic, Clinic]:
-    return await create_clinic("north", settings), await create_clinic("south", settings)
+@pytest.fixture
+def clinics(engine: FastlaneEngine, settings: Settings) -> tuple[Clinic, Clinic]:
+    return cluster.clinics(settings)
 
 
 @dataclass
@@ -109,6 +114,35 @@ class Running:
     client: httpx.AsyncClient
 
 
+class PromptServer(uvicorn.Server):
+    """Ends when it is told to: the original looks ten times a second whether it was, then waits a tenth more."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._end = asyncio.Event()
+
+    def end(self) -> None:
+        self.should_exit = True
+        self._end.set()
+
+    async def main_loop(self) -> None:
+        counter = 0
+        while not await self.on_tick(counter):
+            counter += 1
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await self._end.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await asyncio.sleep(0)  # Idle connections are gone after that; the others are waited for.
+        await self._wait_tasks_to_complete()
+        await self.lifespan.shutdown()
+
+
 async def serve(settings: Settings) -> AsyncIterator[Running]:
     """The real app under the real server, on a port of its own."""
     # Named as TCP, or asyncio leaves Nagle's algorithm on and each answer waits 40 ms.
@@ -117,16 +151,16 @@ async def serve(settings: Settings) -> AsyncIterator[Running]:
         config = uvicorn.Config(
             create_app(settings), log_level="warning", access_log=False, lifespan="on", proxy_headers=False
         )
-        server = uvicorn.Server(config)
+        server = PromptServer(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started:
             if serving.done():
                 await serving
             await asyncio.sleep(0.01)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+        async with http_client(url) as client:
             yield Running(url, piccolo_conf.DB, client)
-        server.should_exit = True
+        server.end()
         await serving
 
 

@@ -1,14 +1,16 @@
 """Operators of the admin GUI, and a browser's way of talking to it over HTTP."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import httpx
 
 from tenancy.commands import add_operator
+from tenancy.operators import Operator
 from tenancy.tables import Role
+from tests.clients import http_client
 
 PASSWORD = "a long enough password"
 
@@ -17,14 +19,27 @@ async def add(role: Role | None = Role.admin) -> str:
     """The name of a new operator: one who acts as north's user of that role, or the platform's."""
     name = f"north-{role.value}" if role else "platform"
     slug, email = ("north", f"{role.value}@north.com") if role else ("", "")
-    assert await add_operator(name, PASSWORD, slug, email)
+    with few_rounds():
+        assert await add_operator(name, PASSWORD, slug, email)
     return name
+
+
+@contextmanager
+def few_rounds() -> Iterator[None]:
+    """Passwords that are set meanwhile are hashed in no time, and so are those of a login: the stored hash says how
+    often."""
+    usual = Operator._pbkdf2_iteration_count
+    Operator._pbkdf2_iteration_count = 1_000
+    try:
+        yield
+    finally:
+        Operator._pbkdf2_iteration_count = usual
 
 
 @asynccontextmanager
 async def visitor(url: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client with the CSRF cookie, as a browser has it after it opened the first page."""
-    async with httpx.AsyncClient(base_url=f"{url}/admin", timeout=30) as client:
+    async with http_client(f"{url}/admin") as client:
         assert (await client.get("/")).status_code == 200
         client.headers["X-CSRFToken"] = client.cookies["csrftoken"]
         yield client

@@ -40,16 +40,22 @@ async def succeed(folder: Path, *command: str, **environment: str) -> str:
     return said
 
 
-@pytest_asyncio.fixture
-async def project(running: Running, tmp_path: Path) -> Path:
-    """The client's folder, with what it needs and the types of the app that runs."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The client's folder, with what it needs."""
     # No lock file: it would name the registry. Nothing of `node_modules` may end up in the repository either.
-    folder = tmp_path / "client"
+    folder = tmp_path_factory.mktemp("typescript") / "client"
     shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns("node_modules", "package-lock.json"))
-    (folder / "openapi.json").write_bytes((await running.client.get("/openapi.json")).content)
     await succeed(
         folder, "npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--prefer-offline", "--ignore-scripts"
     )
+    return folder
+
+
+@pytest_asyncio.fixture
+async def project(folder: Path, running: Running) -> Path:
+    """The client's folder, with the types of the app that runs."""
+    (folder / "openapi.json").write_bytes((await running.client.get("/openapi.json")).content)
     await succeed(folder, "npm", "run", "types")
     return folder
 

@@ -10,6 +10,7 @@ from cases.tables import Ruleset
 from tenancy.scoping import tenant
 from tenancy.tables import Role
 from tests.api.lists import PAYERS
+from tests.clients import http_client
 from tests.clinics import Clinic
 from tests.conftest import Running
 
@@ -28,21 +29,21 @@ def south(clinics: tuple[Clinic, Clinic]) -> Clinic:
 @pytest_asyncio.fixture
 async def admin(running: Running, north: Clinic) -> AsyncIterator[httpx.AsyncClient]:
     """A client that is signed in as north's admin."""
-    async with httpx.AsyncClient(base_url=running.url, headers=north.headers(Role.admin), timeout=30) as client:
+    async with http_client(running.url, north.headers(Role.admin)) as client:
         yield client
 
 
 @pytest_asyncio.fixture
 async def staff(running: Running, north: Clinic) -> AsyncIterator[httpx.AsyncClient]:
     """A client that is signed in as north's staff."""
-    async with httpx.AsyncClient(base_url=running.url, headers=north.headers(Role.staff), timeout=30) as client:
+    async with http_client(running.url, north.headers(Role.staff)) as client:
         yield client
 
 
 @pytest_asyncio.fixture
 async def clinician(running: Running, north: Clinic) -> AsyncIterator[httpx.AsyncClient]:
     """A client that is signed in as north's clinician."""
-    async with httpx.AsyncClient(base_url=running.url, headers=north.headers(Role.clinician), timeout=30) as client:
+    async with http_client(running.url, north.headers(Role.clinician)) as client:
         yield client
 
 

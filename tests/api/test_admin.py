@@ -6,6 +6,8 @@ import asyncpg
 import httpx
 import pytest
 
+from tenancy.commands import add_operator
+from tenancy.engine import FastlaneEngine
 from tenancy.operators import digest
 from tenancy.tables import Role
 from tests.clinics import Clinic
@@ -17,6 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:If running sessions in productio
 
 ANOTHER = "another long password"
 CASES = "/api/tables/cases/"
+SLOWLY = "pbkdf2_sha256$600000$"
 
 
 async def test_login_needs_the_csrf_token(running: Running) -> None:
@@ -152,7 +155,16 @@ async def test_change_of_password(running: Running, superuser: asyncpg.Connectio
         assert (await log_in(second, name)).status_code == 401
         assert (await log_in(second, name, ANOTHER)).status_code == 200
     stored = await superuser.fetchval("SELECT password FROM operators WHERE username = $1", name)
+    assert stored.startswith(SLOWLY)
     assert ANOTHER not in stored
+
+
+async def test_passwords_are_hashed_slowly(engine: FastlaneEngine, superuser: asyncpg.Connection) -> None:
+    """A new operator's password is stored as a hash of as many rounds as OWASP recommends."""
+    assert await add_operator("platform", PASSWORD)
+    stored = await superuser.fetchval("SELECT password FROM operators")
+    assert stored.startswith(SLOWLY)
+    assert PASSWORD not in stored
 
 
 async def test_many_logins_are_slowed_down(running: Running) -> None:

@@ -8,6 +8,7 @@ import pytest
 from tenancy.tables import Role
 from tests.api.lists import refused
 from tests.api.problems import assert_problem
+from tests.clients import http_client
 from tests.clinics import Clinic
 from tests.conftest import Running
 
@@ -147,7 +148,7 @@ async def test_no_replay_to_another_role(
     person, headers = north.users[Role.clinician], north.headers(Role.clinician)
     path = f"/api/users/{person}/"
     assert (await admin.patch(path, json={"role": former.value})).status_code == 200
-    async with httpx.AsyncClient(base_url=running.url, headers=headers, timeout=30) as client:
+    async with http_client(running.url, headers) as client:
         body = north.body("cases", member_id_hash="hash_secret")
         first = await post(client, body)
         assert first.status_code == 201

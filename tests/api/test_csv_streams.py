@@ -5,11 +5,11 @@ import socket
 from collections.abc import AsyncIterator
 
 import asyncpg
-import httpx
 import pytest_asyncio
 
 from tenancy.settings import Settings
 from tenancy.tables import Role
+from tests.clients import http_client
 from tests.clinics import Clinic
 from tests.conftest import Running, serve
 from tests.tenancy.pool import eventually
@@ -111,7 +111,7 @@ async def test_a_reader_who_leaves(app: Running, clinics: tuple[Clinic, Clinic])
     for _ in range(5):
         _, writer = await begin(app, north, Role.admin)
         writer.transport.abort()
-    async with httpx.AsyncClient(base_url=app.url, headers=north.headers(), timeout=30) as client:
+    async with http_client(app.url, north.headers()) as client:
         for _ in range(5):
             assert (await client.get("/api/tasks/")).status_code == 200
 

@@ -18,6 +18,7 @@ from cases.tables import CaseCode
 from tenancy.context import DatabaseRole, Scope
 from tenancy.tables import Role
 from tests.api.lists import PAYERS, refused
+from tests.clients import http_client
 from tests.clinics import Clinic
 from tests.conftest import Running
 
@@ -259,7 +260,7 @@ async def test_a_cursor_of_something_else(
         assert "__cursor" in await refused(admin, f"/api/{path}__cursor={cursor}")
     nulls = await first_cursor(admin, "__order=name", "users")
     await refused(admin, f"/api/users/?__order=name.nullsfirst&__cursor={nulls}")
-    async with httpx.AsyncClient(base_url=running.url, headers=south.headers()) as foreign:
+    async with http_client(running.url, south.headers()) as foreign:
         await refused(foreign, f"/api/rulesets/?__cursor={cursor}")
     page = await page_of(staff, f"/api/rulesets/?__cursor={cursor}&__visible_fields=payer&is_active=true")
     assert [row["payer"] for row in page["rows"]] == PAYERS[6::-2]

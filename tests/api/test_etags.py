@@ -10,6 +10,7 @@ import pytest
 from tenancy.settings import Settings
 from tenancy.tables import Role
 from tests.api.problems import assert_problem, fields
+from tests.clients import http_client
 from tests.clinics import TABLES, Clinic
 from tests.conftest import serve
 
@@ -210,7 +211,7 @@ async def test_one_of_many_wins(settings: Settings, clinics: tuple[Clinic, Clini
     path = f"/api/cases/{north.rows['cases']}/"
     wide = Settings.model_validate({**settings.model_dump(), "pool_max_size": connections})
     async for app in serve(wide):
-        async with httpx.AsyncClient(base_url=app.url, headers=north.headers(Role.staff), timeout=60) as client:
+        async with http_client(app.url, north.headers(Role.staff), timeout=60) as client:
             headers = {"If-Match": await tag_of(client, path)}
             changes = (client.patch(path, json={"payer": f"p{n}"}, headers=headers) for n in range(CROWD))
             answers = await asyncio.gather(*changes)

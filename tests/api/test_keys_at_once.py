@@ -3,11 +3,11 @@
 import asyncio
 
 import asyncpg
-import httpx
 
 from tenancy.settings import Settings
 from tenancy.tables import Role
 from tests.api.problems import assert_problem
+from tests.clients import http_client
 from tests.clinics import Clinic
 from tests.conftest import serve
 
@@ -22,7 +22,7 @@ async def test_one_key_at_once(
     wide = Settings.model_validate({**settings.model_dump(), "pool_max_size": 10})
     async for app in serve(wide):
         headers = north.headers(Role.staff) | {"Idempotency-Key": "one"}
-        async with httpx.AsyncClient(base_url=app.url, headers=headers, timeout=60) as client:
+        async with http_client(app.url, headers, timeout=60) as client:
             body = north.body("tasks", title="Once")
             answers = await asyncio.gather(*(client.post("/api/tasks/", json=body) for _ in range(CROWD)))
             later = await client.post("/api/tasks/", json=body)

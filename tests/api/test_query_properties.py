@@ -17,7 +17,7 @@ from tests import cluster
 from tests.api.combinations import Question, questions
 from tests.api.evaluation import Evaluation, Row, read_json
 from tests.api.seeded_rows import CODES, INGESTIONS, KINDS, ROWS, TEXTS, USERS, key
-from tests.clinics import Clinic, create_clinic
+from tests.clinics import Clinic
 from tests.conftest import serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -81,10 +81,10 @@ async def fill(superuser: asyncpg.Connection, clinic: Clinic) -> None:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def lists(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lists]:
     """A clinic with the rows, beside another one, behind one app."""
-    database = await cluster.create_database()
+    database = await cluster.create_database(cluster.WITH_CLINICS)
     settings = database.settings(tmp_path_factory.mktemp("query"))
     piccolo_conf.DB.databases = Databases(settings)
-    north, _ = [await create_clinic(slug, settings) for slug in ("north", "south")]
+    north, _ = cluster.clinics(settings)
     superuser = await asyncpg.connect(database.superuser)
     await fill(superuser, north)
     texts = {*TEXTS, *CODES, *(value for rows in ROWS.values() for row in rows for value in row.values() if _is(value))}

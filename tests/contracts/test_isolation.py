@@ -17,7 +17,6 @@ from tenancy.databases import Databases
 from tenancy.permissions import PERMISSIONS, Operation, is_allowed
 from tenancy.tables import Role
 from tests import cluster
-from tests.clinics import create_clinic
 from tests.conftest import serve
 from tests.contracts.matrix import (
     BULK_DELETE,
@@ -54,13 +53,12 @@ ODD_BODIES = (b"{", b"[]", b"\xff", b'{"status": "approved"}', b'{"role": "admin
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
     """Two clinics behind one app."""
-    database = await cluster.create_database()
+    database = await cluster.create_database(cluster.WITH_CLINICS)
     settings = database.settings(tmp_path_factory.mktemp("isolation"))
     piccolo_conf.DB.databases = Databases(settings)
-    clinics = [await create_clinic(slug, settings) for slug in ("north", "south")]
     superuser = await asyncpg.connect(database.superuser)
     async for running in serve(settings):
-        yield Pair(running.client, superuser, *clinics)
+        yield Pair(running.client, superuser, *cluster.clinics(settings))
     await superuser.close()
     await cluster.drop_database(database)
 
