@@ -119,10 +119,9 @@ def _view(who: TenantScope, look: View) -> Mapping[str, Any]:
 
 def nobody(subject: str, client: Client) -> TenantScope:
     """Who has a valid token and is no user: known by what the identity provider calls them."""
-    name = subject.replace("\x00", "").encode("utf-8", "replace").decode()[:_LONGEST_SUBJECT]
     return TenantScope(
         role=DatabaseRole.tenant,
-        actor=f"subject:{name}",
+        actor=f"subject:{subject[:_LONGEST_SUBJECT]}",
         request_id=client.request_id,
         ip_address=client.ip_address,
         user_agent=client.user_agent,

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -22,6 +22,9 @@ ROOT = Path(__file__).parents[1]
 POOL_SIZE = 10
 START_SECONDS = 60
 OPEN = "bench_open"
+WITHOUT_VIEWS = "ours-without-views"
+# Where a view is recorded: what they read is one case.
+VIEWED_WORKLOADS = ("W1", "W6")
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,12 @@ def ours(jwks_url: str, **settings: str) -> Contender:
             **settings,
         },
     )
+
+
+def ours_without_views(jwks_url: str) -> Contender:
+    """The service that records no views: for the comparison with peers, who record none."""
+    served = ours(jwks_url, AUDIT_VIEWS="0")
+    return replace(served, name=WITHOUT_VIEWS, title=f"{served.title}, AUDIT_VIEWS=0", workloads=VIEWED_WORKLOADS)
 
 
 def floor() -> Contender:
