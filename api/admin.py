@@ -144,7 +144,7 @@ class AdminGate:
                 if failure is not None or held.status >= 400:
                     await transaction.rollback()
                 elif is_operator:
-                    looks = await looks_at_answer(self._tables, self._viewed, scope, held)
+                    looks = await looks_at_answer(self._tables, self._viewed, scope, held, transaction)
         explained = None if failure is None else _explain(failure, Client.of(scope))
         if binding is not None and is_operator:
             await self._looks.record(scope, binding, looks, explained.status_code if explained else held.status)

@@ -16,6 +16,7 @@ from tenancy.context import DatabaseRole, Scope
 from tenancy.engine import DatabaseUnavailable, FastlaneEngine
 
 MOST_AT_ONCE = 500
+WRITE_SECONDS = 20.0
 _STATEMENT = "SELECT true AS recorded FROM audit.record_looks_1($1, $2)"
 _SCOPE = Scope(role=DatabaseRole.service, actor="recorder")
 
@@ -90,7 +91,8 @@ class LookRecorder:
         try:
             views = _json([row for item in group for row in item.views])
             accesses = _json([row for item in group for row in item.accesses])
-            async with self._engine.request(_SCOPE) as transaction:
+            # All wait for one connection: if that is dead, and nobody says so, the next gets another.
+            async with asyncio.timeout(WRITE_SECONDS), self._engine.request(_SCOPE) as transaction:
                 await transaction.run(_STATEMENT, views, accesses)
         except Exception as error:  # noqa: BLE001  # Whatever it is, those who wait are told, and the next are written.
             log.error("looks not recorded", looks=len(group), error=type(error).__name__)

@@ -102,39 +102,14 @@ async def test_who_is_no_user(client: httpx.AsyncClient, clinics: Clinics, looks
 
 
 @pytest.mark.parametrize("role", [Role.admin, None])
-async def test_through_the_admin(running: Running, clinics: Clinics, looks: Log, role: Role | None) -> None:
-    """Operators' looks and refusals are recorded as those of the API are: a view in the tenant of the row, whoever
-    looks; lists and refusals of a platform operator in no tenant."""
+async def test_refused_in_the_admin(running: Running, clinics: Clinics, looks: Log, role: Role | None) -> None:
+    """What an operator is refused is recorded alike, of a platform operator in no tenant; what is no refusal of an
+    operator is not."""
     north, south = clinics
-    actor, user = (f"operator:north-{role.value}", north.users[role]) if role else ("operator:platform", None)
-    tenant = north.id if role else None
-    one, foreign = (f"/api/tables/cases/{clinic.rows['cases']}/" for clinic in clinics)
     async with operator(running.url, role) as client:
-        for path in (one, f"/api/tables/ingestions/{north.rows['ingestions']}/", f"{one}?__visible_fields=id"):
-            answer = await client.get(path)
-            assert answer.status_code == 200
-            (view,) = await looks.views()
-            assert str(view["entity_id"]) in path
-            assert view["entity_type"] == ("case" if "cases" in path else "ingestion")
-            assert (view["tenant_id"], view["user_id"], view["actor"]) == (north.id, user, actor)
-            assert view["request_id"] == answer.headers["x-request-id"]
-        query = "payer=Doe-Jane&status=pending&__page=1&payer__match=contains&__order=-created_at"
-        for path in ("cases/", f"cases/?{query}", "cases/ids/", "cases/count/", "access_logs/?__page_size=1"):
-            assert (await client.get(f"/api/tables/{path}")).status_code == 200
-        rows = await looks.accesses()
-        cases = 1 if role else 2
-        assert [(row["row_count"], row["filter"]) for row in rows] == [
-            (cases, None),
-            (0, query.replace("Doe-Jane", "*")),
-            (cases, None),
-            (None, None),
-            (1, "__page_size=1"),
-        ]
-        assert {row["path"] for row in rows[:2]} == {"/admin/api/tables/cases/"}
-        assert {(row["access"], row["tenant_id"], row["actor"]) for row in rows} == {("list", tenant, actor)}
         refused = [
             await client.get(f"/api/tables/cases/{uuid4()}/"),
-            *([await client.get(foreign)] if role else []),
+            *([await client.get(f"/api/tables/cases/{south.rows['cases']}/")] if role else []),
             await client.patch(f"/api/tables/audit_logs/{north.rows['audit_logs']}/", json={"user_id": None}),
             await client.get("/api/nothing/Doe-Jane/"),
             await client.get("/api/docs/"),
@@ -142,15 +117,14 @@ async def test_through_the_admin(running: Running, clinics: Clinics, looks: Log,
         assert {answer.status_code for answer in refused} == {403, 404}
         rows = await looks.accesses()
         assert [row["status"] for row in rows] == [answer.status_code for answer in refused]
+        tenant, user = (north.id, north.users[role]) if role else (None, None)
         assert {(row["access"], row["tenant_id"], row["user_id"]) for row in rows} == {("refusal", tenant, user)}
         assert rows[-2]["path"] == "/admin/api/*/*/"
         if role:
             assert without_request(rows[0]) == without_request(rows[1])
         for path in (f"/api/tables/tasks/{north.rows['tasks']}/", "/api/tables/cases/new/", "/api/user/", "/"):
             assert (await client.get(path)).status_code == 200
+        assert (await client.get("/api/tables/cases/?nothing=1")).status_code == 400
     await running.client.get("/admin/api/tables/cases/")
     await running.client.get("/admin/nothing")
     assert (await looks.accesses(), await looks.views()) == ([], [])
-    if role is None:
-        trail = await running.client.get("/api/audit_logs/?action=view", headers=south.headers())
-        assert trail.json()["rows"] == []
