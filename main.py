@@ -21,6 +21,8 @@ from api.exchange import Client
 from api.gateway import Gateway, Metrics, with_slash
 from api.idempotency import IdempotencyKeys
 from api.logs import configure_logging
+from api.looks import Looks
+from api.masking import Masks
 from api.me import me
 from api.problems import Problem, from_exception, not_found
 from api.query import cursor
@@ -28,6 +30,7 @@ from api.query.cursor import CursorSeal
 from api.scope import TenantScopeMiddleware
 from api.security_headers import SecurityHeaders
 from api.service import service_routes
+from audit.recorder import LookRecorder
 from audit.tables import AccessLog, AuditLog, Event
 from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task
 from cases.workflow import decided_by_few, opens_as_pending
@@ -55,6 +58,8 @@ TABLES: Mapping[str, Sequence[type[Table]]] = {
     "Audit": (Event, AuditLog, AccessLog),
 }
 RULES: Mapping[type[Table], Sequence[Rule]] = {Case: (decided_by_few, opens_as_pending)}
+# Of which each look at a single row is on the trail, under this name.
+VIEWED: Mapping[type[Table], str] = {Case: "case", Ingestion: "ingestion"}
 
 
 def create_app(settings: Settings | None = None) -> Any:
@@ -65,21 +70,23 @@ def create_app(settings: Settings | None = None) -> Any:
     metrics = Metrics()
     directory = IdentityDirectory(engine)
     seal = CursorSeal(derived_key(settings, cursor.PURPOSE))
-    endpoints = [TenantCRUD(table, seal, RULES.get(table, ())) for tables in TABLES.values() for table in tables]
+    recorder = LookRecorder(engine)
+    served = [table for tables in TABLES.values() for table in tables]
+    looks = Looks(recorder, Masks(served), views=settings.audit_views)
+    endpoints = [TenantCRUD(table, seal, RULES.get(table, ()), VIEWED) for table in served]
     tables = litestar([me, *(mount(f"/api/{crud.table._meta.tablename}", crud) for crud in endpoints)])
-    routes = service_routes(engine, metrics, [crud.table for crud in endpoints], VERSION)
-    service = litestar(routes, lifespan=[lambda _: open_pool(engine, settings)])
+    routes = service_routes(engine, metrics, served, VERSION)
+    service = litestar(routes, lifespan=[lambda _: open_pool(engine, settings, recorder)])
     api = TenantScopeMiddleware(
         tables,
         engine,
         TokenVerifier.from_settings(settings),
         directory,
         IdempotencyKeys(derived_key(settings, idempotency.PURPOSE)),
+        looks,
         RateLimiter.from_settings(engine, settings),
     )
-    admin = AdminGate(
-        built_when_used(lambda: admin_app(settings)), (crud.table for crud in endpoints), engine, directory
-    )
+    admin = AdminGate(built_when_used(lambda: admin_app(settings)), served, engine, directory, looks, VIEWED)
     app: Any = Gateway(
         [("/api", with_slash(api)), ("/admin", admin)],
         service,
@@ -126,13 +133,15 @@ def mount(path: str, app: Any) -> ControllerRouterHandler:
 
 
 @asynccontextmanager
-async def open_pool(engine: FastlaneEngine, settings: Settings) -> AsyncIterator[None]:
-    """The pool lives as long as the app does."""
+async def open_pool(engine: FastlaneEngine, settings: Settings, recorder: LookRecorder) -> AsyncIterator[None]:
+    """The pool lives as long as the app does, and no look that is still to be recorded outlives it."""
     engine.databases = Databases(settings)
     await engine.start_connection_pool()
+    recorder.start()
     try:
         yield
     finally:
+        await recorder.close()
         await engine.close_connection_pool()
 
 

@@ -1,12 +1,13 @@
 """Piccolo Admin inside a transaction that the operator's session binds.
 
 The admin's own CRUD knows nothing of tenants: the database confines it. A tenant operator
-acts as one user of the tenant, a platform operator as the platform role.
+acts as one user of the tenant, a platform operator as the platform role. Who looked at what, or was refused it, is
+recorded before the answer leaves.
 """
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 import orjson
 import pydantic
@@ -15,7 +16,20 @@ from piccolo.table import Table
 from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 
-from api.exchange import ASGIApp, Client, HeldResponse, Message, Receive, Scope, Send, read_body, send_response
+from api.admin_looks import looks_at_answer
+from api.exchange import (
+    ASGIApp,
+    Client,
+    ClientGone,
+    HeldResponse,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    read_body,
+    send_response,
+)
+from api.looks import Look, Looks
 from api.problems import Problem, from_exception, not_found
 from tenancy.context import DatabaseRole
 from tenancy.context import Scope as TenantScope
@@ -59,12 +73,21 @@ class AdminGate:
     """Lets the admin's files through, its login as the role that may check passwords, and
     everything else only with a session, in a transaction bound to its operator."""
 
-    def __init__(
-        self, app: ASGIApp, tables: Iterable[type[Table]], engine: FastlaneEngine, directory: IdentityDirectory
+    def __init__(  # noqa: PLR0913, PLR0917  # What a request needs before the admin is reached.
+        self,
+        app: ASGIApp,
+        tables: Sequence[type[Table]],
+        engine: FastlaneEngine,
+        directory: IdentityDirectory,
+        looks: Looks,
+        viewed: Mapping[type[Table], str],
     ) -> None:
         self._app = app
         self._engine = engine
         self._directory = directory
+        self._looks = looks
+        self._tables = {table._meta.tablename: table for table in tables}
+        self._viewed = viewed
         self._references = frozenset(
             column._meta.name for table in tables for column in table._meta.foreign_key_columns
         )
@@ -75,7 +98,7 @@ class AdminGate:
         scope = {**scope, "root_path": PREFIX, "app_root_path": PREFIX}
         path = scope["path"].removeprefix(PREFIX)
         send = _confined(send)
-        if path.startswith(_STOCK_DOCS):
+        if path.startswith(_STOCK_DOCS[1]):
             raise not_found()
         if path == _STOCK_LOGIN and scope["method"] == "GET":
             await send_response(RedirectResponse(f"{PREFIX}/", 303), scope, send)
@@ -83,8 +106,7 @@ class AdminGate:
             operator = await self._operator(scope)
             if operator is None:
                 raise Problem(401, "Log in first.", headers={"WWW-Authenticate": "Session"})
-            _check_permission(operator, scope["method"], path)
-            await self._run(scope, receive, send, _bind(operator, Client.of(scope)))
+            await self._run_as(operator, scope, receive, send)
         elif path.startswith((_STOCK_LOGIN, "/public/logout/")):
             await self._run(scope, receive, send, TenantScope(role=DatabaseRole.authn, actor="login"))
         else:
@@ -94,10 +116,26 @@ class AdminGate:
         token = HTTPConnection(scope).cookies.get(SESSION_COOKIE)
         return await self._directory.of_session(token) if token else None
 
-    async def _run(self, scope: Scope, receive: Receive, send: Send, binding: TenantScope | None) -> None:
+    async def _run_as(self, operator: OperatorIdentity, scope: Scope, receive: Receive, send: Send) -> None:
+        who = _bind(operator, Client.of(scope))
+        path = scope["path"].removeprefix(PREFIX)
+        try:
+            if path.startswith(_STOCK_DOCS[0]):
+                raise not_found()
+            _check_permission(operator, scope["method"], path)
+            await self._run(scope, receive, send, who, is_operator=True)
+        except ClientGone:
+            raise
+        except Exception as error:
+            raise await self._looks.refused(scope, who, error) from error
+
+    async def _run(
+        self, scope: Scope, receive: Receive, send: Send, binding: TenantScope | None, *, is_operator: bool = False
+    ) -> None:
         """Answers when the transaction, if there is a binding for one, has ended."""
         body = self._without_blanks(await read_body(scope, receive))
         held = HeldResponse()
+        looks: list[Look] = []
         if binding is None:
             failure = await self._call(scope, _once(body, receive), held)
         else:
@@ -105,9 +143,13 @@ class AdminGate:
                 failure = await self._call(scope, _once(body, receive), held)
                 if failure is not None or held.status >= 400:
                     await transaction.rollback()
-        if failure is not None:
-            client = Client.of(scope)
-            await send_response(_explain(failure, client), scope, send)
+                elif is_operator:
+                    looks = await looks_at_answer(self._tables, self._viewed, scope, held, transaction)
+        explained = None if failure is None else _explain(failure, Client.of(scope))
+        if binding is not None and is_operator:
+            await self._looks.record(scope, binding, looks, explained.status_code if explained else held.status)
+        if explained is not None:
+            await send_response(explained, scope, send)
             return
         if binding is not None and scope["method"] != "GET":
             self._directory.forget()

@@ -7,6 +7,8 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from ipaddress import ip_address
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -24,6 +26,8 @@ BODY_LIMIT = 1024 * 1024
 BULK_LIMIT = 16 * 1024 * 1024
 DRAIN_LIMIT = 64 * 1024 * 1024
 DRAIN_SECONDS = 5.0
+LONGEST_AGENT = 512
+KEPT_ADDRESSES = 1_000
 _KEY = "fastlane.client"
 _HEAD = "fastlane.head"
 _BODY = "fastlane.body"
@@ -52,11 +56,21 @@ class Client:
         client = cls(
             request_id=_new_id(),
             path=scope["path"],
-            ip_address=peer[0] if peer else "",
-            user_agent=header(scope, b"user-agent").decode("latin-1")[:512],
+            ip_address=_address(peer[0]) if peer else "",
+            user_agent=header(scope, b"user-agent").decode("latin-1")[:LONGEST_AGENT].replace("\x00", ""),
         )
         scope[_KEY] = client
         return client
+
+
+@lru_cache(KEPT_ADDRESSES)
+def _address(text: str) -> str:
+    """An address as it is usually written; empty for what is none: what a proxy passes on, anybody may have made up."""
+    try:
+        address = ip_address(text.partition("%")[0])  # Of a link-local address the zone is the proxy's, and any text.
+    except ValueError:
+        return ""
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _new_id() -> str:

@@ -2,7 +2,8 @@
 
 Body first, then identity, then one transaction bound to the user's tenant around whatever
 handles the request. The status decides: under 400 commits, all else rolls back. The answer
-leaves after the commit, when the connection is back in its pool.
+leaves after the commit, when the connection is back in its pool, and after it was recorded who looked
+at what, or was refused it.
 """
 
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from api.exchange import (
     send_response,
 )
 from api.idempotency import IdempotencyKeys, key_of
+from api.looks import REFUSED, Looks, expect_looks, nobody
 from api.problems import Problem
 from api.rate_limit import headers as rate_limit_headers
 from api.rate_limit import refuse
@@ -52,6 +54,7 @@ class TenantScopeMiddleware:
         verifier: TokenVerifier,
         directory: IdentityDirectory,
         idempotency: IdempotencyKeys,
+        looks: Looks,
         limiter: RateLimiter | None = None,
     ) -> None:
         self._app = app
@@ -59,38 +62,50 @@ class TenantScopeMiddleware:
         self._verifier = verifier
         self._directory = directory
         self._idempotency = idempotency
+        self._looks = looks
         self._limiter = limiter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         subject = await self._verifier.subject(bearer_token(scope))
         body = await read_body(scope, receive)
-        identity = await self._identify(subject)
+        client = Client.of(scope)
+        identity = await self._directory.of_subject(subject)
+        who = nobody(subject, client) if identity is None else _bind(identity, client)
+        try:
+            await self._serve(subject, _require_user(identity), who, scope, body, receive, send)
+        except Exception as error:
+            raise await self._looks.refused(scope, who, error) from error
+
+    async def _serve(  # noqa: PLR0913, PLR0917  # What is known of a request by now.
+        self,
+        subject: str,
+        identity: Identity,
+        who: TenantScope,
+        scope: Scope,
+        body: bytes,
+        receive: Receive,
+        send: Send,
+    ) -> None:
         allowance = await self._take(identity)
         scope[_KEY] = identity
         keep_body(scope, body)
         stream = expect_stream(scope)
-        client = Client.of(scope)
+        looks = expect_looks(scope)
         changes_users = scope["path"].startswith("/api/users/") and scope["method"] != "GET"
         held = HeldResponse()
-        async with self._engine.request(_bind(identity, client)) as transaction:
+        async with self._engine.request(who) as transaction:
             await self._answer(scope, body, identity, transaction, held)
             if held.status >= 400:
                 await transaction.rollback()
         if changes_users:
             self._directory.forget()
+        if looks or held.status in REFUSED:
+            await self._looks.record(scope, who, looks, held.status)
         if allowance is not None:
             held.add_headers(rate_limit_headers(allowance))
         await held.release(send, more=bool(stream))
         if stream:
             await self._continue(subject, scope, stream[0], receive, send)
-
-    async def _identify(self, subject: str) -> Identity:
-        identity = await self._directory.of_subject(subject)
-        if identity is None:
-            raise Problem(403, "This person is not a user of any tenant.")
-        if not identity.is_active:
-            raise Problem(403, "This user is deactivated.")
-        return identity
 
     async def _take(self, identity: Identity) -> Allowance | None:
         """Counts the request. Raises `Problem` 429."""
@@ -130,7 +145,7 @@ class TenantScopeMiddleware:
         part: bytes | None = b""
         async with watch_departure(receive) as departed:
             while part is not None and not departed.is_set():
-                if await self._identify(subject) != identity:
+                if _require_user(await self._directory.of_subject(subject)) != identity:
                     raise Problem(403, "The user's rights changed while the answer was sent.")
                 async with self._engine.transaction(scope=_bind(identity, client)):
                     part = await next_part()
@@ -152,6 +167,15 @@ def bearer_token(scope: Scope) -> str:
     if scheme.lower() != "bearer" or not token.strip():
         raise Problem(401, "Send a bearer token: Authorization: Bearer …")
     return token.strip()
+
+
+def _require_user(identity: Identity | None) -> Identity:
+    """Raises `Problem` 403."""
+    if identity is None:
+        raise Problem(403, "This person is not a user of any tenant.")
+    if not identity.is_active:
+        raise Problem(403, "This user is deactivated.")
+    return identity
 
 
 def _bind(identity: Identity, client: Client) -> TenantScope:

@@ -12,7 +12,7 @@ from benchmarks import cluster as clusters
 from benchmarks import growth
 from benchmarks.answers import compare
 from benchmarks.cluster import Cluster
-from benchmarks.contenders import ROOT, Contender, floor, ours, serving, trail_variants
+from benchmarks.contenders import ROOT, Contender, floor, ours, ours_without_views, serving, trail_variants
 from benchmarks.identity import IdentityProvider
 from benchmarks.load import run_load
 from benchmarks.peers_installed import peers
@@ -52,7 +52,7 @@ async def _quick(cluster: Cluster) -> None:
 
 async def _full(cluster: Cluster) -> None:
     async with _provider() as provider:
-        contenders = [ours(provider.jwks_url), floor(), *peers(DIRECTORY)]
+        contenders = [ours(provider.jwks_url), floor(), ours_without_views(provider.jwks_url), *peers(DIRECTORY)]
         wire = await _count(contenders, cluster, provider)
         results = await _measure(contenders, cluster, provider, rounds=FULL_ROUNDS, seconds=FULL_SECONDS)
         trail = await _measure(

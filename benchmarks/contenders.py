@@ -22,6 +22,9 @@ ROOT = Path(__file__).parents[1]
 POOL_SIZE = 10
 START_SECONDS = 60
 OPEN = "bench_open"
+WITHOUT_VIEWS = "ours-without-views"
+# Where a view is recorded: what they read is one case.
+VIEWED_WORKLOADS = ("W1", "W6")
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,12 @@ def trail_variants(jwks_url: str) -> list[Contender]:
         replace(whole, name="untracked", title="without the trail", database="untracked", workloads=writes),
         replace(unsealed, name="unsealed", title="without sealing", workloads=writes),
     ]
+
+
+def ours_without_views(jwks_url: str) -> Contender:
+    """The service that records no views: for the comparison with peers, who record none."""
+    served = ours(jwks_url, AUDIT_VIEWS="0")
+    return replace(served, name=WITHOUT_VIEWS, title=f"{served.title}, AUDIT_VIEWS=0", workloads=VIEWED_WORKLOADS)
 
 
 def floor() -> Contender:

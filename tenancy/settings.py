@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
     rate_limit: int | None = Field(None, ge=1, le=1_000_000)
     tenant_rate_limit: int | None = Field(None, ge=1, le=10_000_000)
+    audit_views: bool = True
 
     demo_password: SecretStr | None = Field(None, min_length=6)
     seed: bool = True

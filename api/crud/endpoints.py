@@ -42,11 +42,18 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class TenantCRUD(PiccoloCRUD):
     """CRUD of one tenant table for whoever the request was bound to."""
 
-    def __init__(self, table: type[Table], seal: CursorSeal, rules: Sequence[Rule] = ()) -> None:
+    def __init__(
+        self,
+        table: type[Table],
+        seal: CursorSeal,
+        rules: Sequence[Rule] = (),
+        viewed: Mapping[type[Table], str] | None = None,
+    ) -> None:
+        """`viewed` are the tables of which each look at a row counts, and what the trail calls a row of theirs."""
         super().__init__(table, read_only=False, page_size=DEFAULT_PAGE_SIZE)
         self._name = table._meta.tablename
-        self._reader = Reader(table, seal)
-        self._writer = Writer(table, rules)
+        self._reader = Reader(table, seal, viewed or {})
+        self._writer = Writer(table, rules, viewed or {})
         self._bulk = BulkWriter(self._writer)
         self._create_body = create_body(table)
         self._schema = orjson.dumps(self._create_body.model_json_schema())

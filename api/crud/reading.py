@@ -15,11 +15,13 @@ from api.crud import statements
 from api.crud.answers import link_header, rows_body, tagged_answer
 from api.crud.etags import etag_of
 from api.crud.execution import Compiled, fetch, run
+from api.crud.looks import looks_at_row
 from api.crud.plans import PagePlan, Plans
 from api.crud.statements import BETWEEN
 from api.crud.tabular import header_line, row_line
 from api.encoding import load_stored
 from api.exchange import is_head
+from api.looks import Listing, leave_look
 from api.problems import Problem, not_found
 from api.query.cursor import CursorSeal
 from api.query.filters import MAX_MATCH
@@ -51,10 +53,11 @@ class _Page:
 class Reader:
     """Reads one table for whoever the request was bound to."""
 
-    def __init__(self, table: type[Table], seal: CursorSeal) -> None:
+    def __init__(self, table: type[Table], seal: CursorSeal, viewed: Mapping[type[Table], str]) -> None:
         self._table = table
         self._name = table._meta.tablename
         self._seal = seal
+        self._viewed = viewed
         self._plans = Plans(table)
 
     async def one(self, request: Request, row_id: UUID) -> Response:
@@ -65,7 +68,10 @@ class Reader:
         if not rows:
             raise not_found()
         body = statements.bodies_of(rows)[0]
-        return tagged_answer(request, body, etag_of(body, _stored(plan.shape, rows[0], body)))
+        stored = _stored(plan.shape, rows[0], body)
+        for look in looks_at_row(self._viewed, plan.shape, row_id, body, stored):
+            leave_look(request.scope, look)
+        return tagged_answer(request, body, etag_of(body, stored))
 
     async def many(self, request: Request) -> Response:
         """A page of JSON, or all that matches as CSV."""
@@ -74,6 +80,7 @@ class Reader:
         if prefers_csv(request.headers.get("accept", "")):
             return await self._csv(request, plan)
         page = await self._page(request, plan)
+        leave_look(request.scope, Listing("list", page.length))
         more, headers = await self._about(request, plan, page)
         body = rows_body(page.rows.replace(BETWEEN, b","), more)
         return tagged_answer(request, body, etag_of(body), headers)
@@ -81,6 +88,7 @@ class Reader:
     async def count(self, request: Request) -> Mapping[str, int]:
         """How many rows match, and how many make a page."""
         query = parse_query(self._table, request.query_params.multi_items(), COUNT_OPTIONS)
+        leave_look(request.scope, Listing("list", None))
         return {"count": await self._total(query), "page_size": query.page_size}
 
     async def ids(self, request: Request) -> Mapping[str, str]:
@@ -94,6 +102,7 @@ class Reader:
         if "\x00" in search or len(search) > MAX_MATCH:
             raise Problem(400, f"Parameter search accepts up to {MAX_MATCH} characters, and no NUL.")
         rows = await run(statements.select_ids(self._table, search, limit, offset))
+        leave_look(request.scope, Listing("list", len(rows)))
         return {str(row["id"]): row["readable"] for row in rows}
 
     def _authorize(self, request: Request, shape: Shape) -> None:
@@ -187,18 +196,21 @@ class Reader:
         }
         if query.is_paged:
             part = await self._page(request, plan)
+            leave_look(request.scope, Listing("export", part.length))
             _, around = await self._about(request, plan, part)
             rows = part.rows.split(BETWEEN) if part.rows else []
             return Response(header_line(names) + _lines(names, rows), headers={**headers, **around})
         if query.count or query.range_header:
             raise Problem(400, "A whole list as CSV has no totals; ask for a page of it, or for /count/.")
         if is_head(request.scope):
+            leave_look(request.scope, Listing("export", None))
             return unsized(Response(headers=headers))
         after: list[Any] | None = None
         is_last = False
+        sent = 0
 
         async def next_part() -> bytes | None:
-            nonlocal after, is_last
+            nonlocal after, is_last, sent
             if is_last:
                 return None
             page = statements.select_keyed_page(query, after, CSV_PART_ROWS)
@@ -208,9 +220,13 @@ class Reader:
                 raise Problem(400, "A row is too large for CSV; ask for fewer columns.")
             is_last = len(rows) == len(found) < CSV_PART_ROWS
             after = statements.order_values(rows[-1], query.order) if rows else None
+            sent += len(rows)
             return _lines(names, statements.bodies_of(rows))
 
         first = header_line(names) + (await next_part() or b"")
+        # Recorded before its first byte leaves, with as many rows as there are by now.
+        count = sent if is_last else int((await fetch(statements.count_exactly(query)))[0]["total"])
+        leave_look(request.scope, Listing("export", count))
         return stream(request.scope, first, next_part, headers)
 
 

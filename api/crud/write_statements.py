@@ -51,7 +51,7 @@ def update(table: type[Table], changes: Mapping[str, Any], ids: Sequence[UUID]) 
 
 
 def update_one(table: type[Table], changes: Mapping[str, Any], row_id: UUID) -> Compiled:
-    """A change to one row; its `body`."""
+    """A change to one row; its `body`, and whether it `is_changed` by that."""
     return Compiled(_update_one_sql(table, tuple(changes)), [orjson.dumps(changes).decode(), row_id])
 
 
@@ -64,7 +64,12 @@ def delete(table: type[Table], ids: Sequence[UUID]) -> Compiled:
 @lru_cache(KEPT_CHANGES)
 def _update_one_sql(table: type[Table], names: tuple[str, ...]) -> str:
     name = _name(table)
-    return f"UPDATE {name} SET {_assigned(table, names, '$1')} WHERE {name}.id = $2 RETURNING {_returned(table)}"
+    keeps_time = any(column._meta.name == "updated_at" for column in table._meta.columns)
+    is_changed = f"{name}.updated_at = now()" if keeps_time else "true"  # Set by trigger, of what differs.
+    return (
+        f"UPDATE {name} SET {_assigned(table, names, '$1')} WHERE {name}.id = $2 "
+        f"RETURNING {_returned(table)}, {is_changed} AS is_changed"
+    )
 
 
 @cache

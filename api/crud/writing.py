@@ -1,6 +1,6 @@
 """Writes of one row: create, replace, change, delete."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from api.crud.execution import fetch, run
 from api.crud.models import writable_columns
 from api.crud.validation import BodyValidator, Row
 from api.encoding import load_stored
+from api.looks import View, leave_look
 from api.problems import Problem, not_found
 from api.query.parse import parse_query
 from api.scope import identity_of
@@ -26,11 +27,12 @@ from tenancy.rules import UNKNOWN, Rule, StoredRowNeeded
 class Writer:
     """Writes rows of one table for whoever the request was bound to."""
 
-    def __init__(self, table: type[Table], rules: Sequence[Rule]) -> None:
+    def __init__(self, table: type[Table], rules: Sequence[Rule], viewed: Mapping[type[Table], str]) -> None:
         self.table = table
         self.name = table._meta.tablename
         self.columns = writable_columns(table)
         self.validator = BodyValidator(table, rules)
+        self._viewed = viewed.get(table)
         self._user_column: str | None = getattr(table, "user_column", None)
 
     def given(self, request: Request) -> dict[str, Any]:
@@ -74,6 +76,9 @@ class Writer:
                 changed = await fetch(write_statements.update_one(self.table, values, row_id))
         if not changed:
             raise not_found()
+        # What changes nothing is not on the trail as a change, and its answer shows the row all the same.
+        if self._viewed is not None and not (values and changed[0]["is_changed"]):
+            leave_look(request.scope, View(self._viewed, row_id))
         return row_answer(changed[0]["body"].encode())
 
     def _independent_changes(self, request: Request, data: Any, *, whole: bool) -> Row | None:

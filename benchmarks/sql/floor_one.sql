@@ -1,5 +1,11 @@
-SELECT row_to_json(c)::text FROM (
+-- The case, and the view of it on the trail.
+-- $1 tenant, $2 user, $3 the case, $4 address, $5 agent, $6 request id.
+WITH found AS (
     SELECT id, tenant_id, ingestion_id, created_by, member_id_hash, payer, status, priority, diagnosis_codes,
            confidence_json, extracted_data, metadata_json, created_at, updated_at
-      FROM cases WHERE id = $1
-) AS c
+      FROM cases WHERE id = $3
+), viewed AS (
+    INSERT INTO audit_logs (tenant_id, user_id, action, entity_type, entity_id, ip_address, user_agent, actor, request_id)
+    SELECT $1, $2, 'view', 'case', id, $4, $5, 'user:' || $2, $6 FROM found
+)
+SELECT row_to_json(found)::text FROM found

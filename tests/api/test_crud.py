@@ -165,7 +165,9 @@ async def test_unknown_fields(admin: httpx.AsyncClient, north: Clinic, table: st
 @pytest.mark.parametrize("table", TABLES)
 async def test_slash_and_head(admin: httpx.AsyncClient, north: Clinic, table: str) -> None:
     """A path without its last slash is the same path, and HEAD is GET without a body, wherever GET works."""
-    for rest in (*OPTIONS, f"{north.rows[table]}/"):
+    # Of the log every list differs from the one before.
+    options = OPTIONS if table != "access_logs" else ("new/", "schema/", "references/")
+    for rest in (*options, f"{north.rows[table]}/"):
         path = f"/api/{table}/{rest}"
         answer = await admin.get(path)
         assert answer.status_code == 200, path

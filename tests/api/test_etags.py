@@ -53,7 +53,9 @@ async def test_a_row_has_one_tag(admin: httpx.AsyncClient, north: Clinic, table:
 async def test_what_is_known_is_not_sent(admin: httpx.AsyncClient, north: Clinic, table: str) -> None:
     """If-None-Match with the tag, in a list, in the weak form or as `*`, is a 304 without a body but with the tag."""
     row = f"/api/{table}/{north.rows[table]}/"
-    for path in (row, f"{row}?__visible_fields=id", f"/api/{table}/", f"/api/{table}/?__page=1&__total=true"):
+    lists = (f"/api/{table}/", f"/api/{table}/?__page=1&__total=true")
+    # Of the log every list differs from the one before.
+    for path in (row, f"{row}?__visible_fields=id", *(lists if table != "access_logs" else ())):
         tag = await tag_of(admin, path)
         for known in (tag, f"W/{tag}", f'"other", {tag}', f'W/"x" ,,{tag} , "y,z"', "*", f"{tag},"):
             for method in ("GET", "HEAD"):

@@ -28,7 +28,8 @@ MERGE = {"Prefer": "resolution=merge-duplicates"}
 
 
 async def counts(superuser: asyncpg.Connection, *tables: str) -> list[int]:
-    return [await superuser.fetchval(f"SELECT count(*) FROM {table}") for table in (*tables, "audit_logs", "events")]
+    changes = "audit_logs WHERE action <> 'view'"
+    return [await superuser.fetchval(f"SELECT count(*) FROM {table}") for table in (*tables, changes, "events")]
 
 
 # -- Models and queries of a request -----------------------------------------
@@ -81,9 +82,14 @@ async def test_one_query_for_a_read(admin: httpx.AsyncClient, running: Running, 
     statements: list[str] = []
     pool = running.engine.pool
     assert pool is not None
+
+    def note(record: Any) -> None:
+        if '"recorded"' not in record.query:  # That it was read is one more, for many reads.
+            statements.append(record.query)
+
     connections = [await running.engine.acquire() for _ in range(pool.get_max_size())]
     for connection in connections:
-        connection.add_query_logger(lambda record: statements.append(record.query))
+        connection.add_query_logger(note)
         await running.engine.release(connection)
     row, missing = f"{RULESETS}{north.rows['rulesets']}/", f"{RULESETS}{ZERO}/"
     expected = {

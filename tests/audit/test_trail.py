@@ -35,14 +35,14 @@ AGENT = "Agent/1.0 ('; DROP TABLE audit_logs; --)"
 
 
 class Trail:
-    """Reads what was written since the last look, oldest first."""
+    """Reads what was written of changes since the last time, oldest first."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
         self._seen: set[UUID] = set()
 
     async def news(self) -> list[dict[str, Any]]:
-        rows = await self._connection.fetch("SELECT * FROM audit_logs ORDER BY created_at, id")
+        rows = await self._connection.fetch("SELECT * FROM audit_logs WHERE action <> 'view' ORDER BY created_at, id")
         found = [dict(row) for row in rows if row["id"] not in self._seen]
         self._seen |= {row["id"] for row in rows}
         for row in found:

@@ -117,7 +117,8 @@ async def test_odd_bodies_tell_nothing(pair: Pair, table: str, role: Role) -> No
 async def test_lists_hold_own_rows(pair: Pair, table: str, role: Role) -> None:
     """Lists, ids and count hold every own row and no other, however they are sorted, widened or paged."""
     headers, own = pair.own.headers(role), await pair.ids(pair.own, table)
-    marks = await pair.marks_of(pair.other)
+    # A path in the log is as it was asked for, with another tenant's key in it where that was asked for.
+    marks = await (pair.ids(pair.other, table) if table == "access_logs" else pair.marks_of(pair.other))
     widening = dict.fromkeys(WIDENING_HEADERS, str(pair.other.id))
     for query in ("", "&__order=created_at", "&__readable=true", "&__total=true", "&__range_header=true"):
         for extra in ({}, widening):
@@ -127,9 +128,11 @@ async def test_lists_hold_own_rows(pair: Pair, table: str, role: Role) -> None:
             assert answer.json().get("total", len(own)) == len(own)
             assert answer.headers.get("content-range", f"/{len(own)}").endswith(f"/{len(own)}")
             assert leaks(answer, marks) == [], query
+            own = await pair.ids(pair.own, table)  # The log has one more after each look.
     answer = await pair.client.get(f"/api/{table}/ids/", headers=headers)
     assert set(answer.json()) == own
     assert leaks(answer, marks) == []
+    own = await pair.ids(pair.own, table)
     answer = await pair.client.get(f"/api/{table}/count/", headers=headers)
     assert answer.json()["count"] == len(own)
 
