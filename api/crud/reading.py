@@ -27,7 +27,7 @@ from api.query.parse import COUNT_OPTIONS, MAX_PAGE_SIZE, Count, ListQuery, pars
 from api.query.shape import Shape
 from api.query.values import integer
 from api.scope import identity_of
-from api.streams import stream, unsized
+from api.streams import Continuation, stream, unsized
 from tenancy.permissions import Operation, require
 
 MAX_CURSOR = 4000
@@ -211,7 +211,7 @@ class Reader:
             return _lines(names, statements.bodies_of(rows))
 
         first = header_line(names) + (await next_part() or b"")
-        return stream(request.scope, first, next_part, headers)
+        return stream(request.scope, first, Continuation(next_part), headers)
 
 
 def _stored(shape: Shape, row: Any, body: bytes) -> bytes | None:
