@@ -14,10 +14,11 @@ import structlog
 from api.event_stream.positions import Position
 from api.event_stream.reading import PAGE_BYTES, Entry, EventReader, Page
 from tenancy.context import DatabaseRole, Scope
-from tenancy.engine import FastlaneEngine
+from tenancy.engine import DatabaseUnavailable, FastlaneEngine
 
 POLL_SECONDS = 0.5
 RETRY_SECONDS = 2.0
+FAILURES_AT_MOST = 3
 KEPT_EVENTS = 2_000
 KEPT_BYTES = 4 * 1024 * 1024
 
@@ -38,6 +39,7 @@ class Channel:
         self._floor = self._tip = start
         self._entries: deque[Entry] = deque()
         self._bytes = 0
+        self._failures = 0
         self._news = asyncio.Event()
         # Of no request: the transaction of the one that comes first is not this task's.
         self._polling = asyncio.create_task(self._poll(), name=f"events of {tenant_id}", context=Context())
@@ -60,7 +62,9 @@ class Channel:
         return found
 
     async def wait(self, seconds: float) -> None:
-        """Until there is an event, or for so long."""
+        """Until there is an event, or for so long. Raises `DatabaseUnavailable`."""
+        if self._failures > FAILURES_AT_MOST:
+            raise DatabaseUnavailable("The events cannot be read right now.")
         try:
             async with asyncio.timeout(seconds):
                 await self._news.wait()
@@ -77,8 +81,10 @@ class Channel:
                     page = await self._reader.page(self._tip)
             except Exception as error:  # noqa: BLE001  # Whatever it is, it may be over in a moment.
                 log.warning("events cannot be read", error=type(error).__name__)
+                self._failures += 1
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
+            self._failures = 0
             self._take(page)
             if not page.has_next:
                 await asyncio.sleep(POLL_SECONDS)

@@ -51,7 +51,7 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Which transactions were over at a moment: all below `least`, none from `next` on, in between all but `running`."""
+    """Which transactions were over at a moment: all below `least`, up to `next` all but `running`, and no others."""
 
     least: int
     next: int

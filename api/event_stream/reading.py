@@ -13,7 +13,7 @@ from api.crud.execution import Compiled, run
 from api.event_stream.positions import Position, Snapshot
 from api.query.shape import plain, row_json
 
-PAGE_ROWS = 500
+PAGE_ROWS = 200
 PAGE_BYTES = 256 * 1024
 
 _NOW = "SELECT audit.epoch_base_1() AS base, pg_current_snapshot()::text AS snapshot"
@@ -74,7 +74,7 @@ class EventReader:
         rows = await run(Compiled(self._page, [after.transaction_id, after.created_at, after.event_id]))
         horizon = Position.before(rows[0]["horizon"])
         entries = [_entry(row) for row in rows if row["body"] is not None]
-        has_next = len(rows) == PAGE_ROWS or rows[-1]["body"] is None and bool(entries)
+        has_next = len(rows) == PAGE_ROWS or (rows[-1]["body"] is None and bool(entries))
         upto = entries[-1].position if has_next else max(after, horizon)
         return Page(entries, upto, horizon, has_next)
 

@@ -29,15 +29,19 @@ VALUES ('hash', $1, '{M79.3}', '{}', '{}', 'pending')
 
 @dataclass
 class Listening:
-    """An open stream. `last_id` is what an EventSource would remember."""
+    """An open stream. `ids` are those that an EventSource would remember, one after the other."""
 
     response: httpx.Response
-    last_id: str = ""
+    ids: list[str] = field(default_factory=list)
     retry: int | None = None
     comments: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._lines = self.response.aiter_lines()
+
+    @property
+    def last_id(self) -> str:
+        return self.ids[-1] if self.ids else ""
 
     async def next(self) -> dict[str, Any] | None:
         """The next event, as its row, or None when the stream has ended."""
@@ -50,20 +54,20 @@ class Listening:
                 assert name not in fields
                 fields[name] = value
             elif "data" in fields:
-                self.last_id = fields["id"]
+                self.ids.append(fields["id"])
                 row: dict[str, Any] = json.loads(fields["data"])
                 assert row["event_type"] == fields["event"]
                 assert fields.keys() == {"id", "event", "data"}
                 return row
             else:
-                self.last_id = fields.get("id", self.last_id)
+                self.ids += [fields["id"]] if "id" in fields else []
                 self.retry = int(fields["retry"]) if "retry" in fields else self.retry
                 fields = {}
         return None
 
     async def some(self, number: int) -> list[dict[str, Any]]:
         """So many events, or fewer when the stream ends."""
-        found = []
+        found: list[dict[str, Any]] = []
         while len(found) < number and (row := await self.next()) is not None:
             found.append(row)
         return found
@@ -75,7 +79,7 @@ async def listen(client: httpx.AsyncClient, headers: dict[str, str], last_id: st
     resumed = {"Last-Event-ID": last_id} if last_id else {}
     async with client.stream("GET", PATH, headers=headers | resumed) as response:
         assert response.status_code == 200, await response.aread()
-        yield Listening(response, last_id)
+        yield Listening(response)
 
 
 class Writer:
