@@ -19,8 +19,11 @@ from tenancy.tables import Role
 from tenancy.transaction import begin_statement
 from tests.clinics import Clinic
 from tests.cluster import TestDatabase
+from tests.conftest import Running
 
 PATH = "/api/events/stream/"
+# In front of everything.
+FIRST_ID = f"0-0-{0:032}"
 _CASE = """
 INSERT INTO cases (member_id_hash, payer, diagnosis_codes, confidence_json, extracted_data, status)
 VALUES ('hash', $1, '{M79.3}', '{}', '{}', 'pending')
@@ -128,3 +131,25 @@ async def write_many(writer: Writer, cases: int, seed: int) -> None:
         is_undone = choice.random() < 0.1
         await writer.end("ROLLBACK" if is_undone else "COMMIT")
         cases -= 0 if is_undone else number
+
+
+async def commit_case(writer: Writer, payer: str) -> None:
+    await writer.begin()
+    await writer.create_case(payer)
+    await writer.end()
+
+
+def payers(rows: list[dict[str, Any]]) -> list[str]:
+    return [row["metadata"]["payer"] for row in rows]
+
+
+def pollers() -> int:
+    """How many tasks read events for all listeners of a tenant."""
+    return sum(task.get_name().startswith("events of ") for task in asyncio.all_tasks())
+
+
+async def is_at_rest(app: Running) -> bool:
+    """Nobody holds a connection of the pool."""
+    pool = app.engine.pool
+    assert pool is not None
+    return bool(pool.get_size() == pool.get_idle_size())

@@ -14,8 +14,7 @@ import pytest
 
 from api.event_stream import feed
 from tenancy.tables import Role
-from tests.api.event_streams import PATH, listen, writers
-from tests.api.test_event_streams import FIRST_ID, is_at_rest, pollers
+from tests.api.event_streams import FIRST_ID, PATH, is_at_rest, listen, pollers, writers
 from tests.clinics import Clinic
 from tests.cluster import TestDatabase
 from tests.conftest import Running
