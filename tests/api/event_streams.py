@@ -22,6 +22,7 @@ from tests.cluster import TestDatabase
 from tests.conftest import Running
 
 PATH = "/api/events/stream/"
+LONGEST_SECONDS = 30
 # In front of everything.
 FIRST_ID = f"0-0-{0:032}"
 _CASE = """
@@ -47,7 +48,11 @@ class Listening:
         return self.ids[-1] if self.ids else ""
 
     async def next(self) -> dict[str, Any] | None:
-        """The next event, as its row, or None when the stream has ended."""
+        """The next event, as its row, or None when the stream has ended. Fails when it is too long in coming."""
+        async with asyncio.timeout(LONGEST_SECONDS):
+            return await self._next()
+
+    async def _next(self) -> dict[str, Any] | None:
         fields: dict[str, str] = {}
         async for line in self._lines:
             name, _, value = line.partition(": ")

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import AsyncExitStack
-from typing import Any
 
 import asyncpg
 import httpx
@@ -28,68 +27,68 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "RETRY_SECONDS", 0.05)
 
 
+async def the_end(stream: Listening) -> str:
+    """What the last comment says, of a stream that ends."""
+    while await stream.next() is not None:
+        pass
+    return stream.comments[-1]
+
+
+async def hear(streams: list[Listening]) -> list[asyncio.Task[str]]:
+    """Reads streams to their ends, and returns when each has had some heartbeats."""
+    reading = [asyncio.create_task(the_end(stream)) for stream in streams]
+    already = [len(stream.comments) for stream in streams]
+
+    async def is_heard() -> bool:
+        return all(len(stream.comments) > before + 2 for stream, before in zip(streams, already, strict=True))
+
+    await eventually(is_heard)
+    assert not any(task.done() for task in reading)
+    return reading
+
+
 @pytest.mark.usefixtures("impatient")
 async def test_rights_that_end(
-    client: httpx.AsyncClient,
-    clinics: tuple[Clinic, Clinic],
-    settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    client: httpx.AsyncClient, clinics: tuple[Clinic, Clinic], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Idle streams have heartbeats; that of a user who is deactivated or gets another role ends, as it does when the
-    token expires, each neatly and with a word about it; a colleague's goes on."""
+    """Idle streams have heartbeats; that of a user who is deactivated or gets another role ends neatly, with a word
+    about it; a colleague's goes on and tells of both."""
     north = clinics[0]
-    keys = DevelopmentKeys(settings.data_dir)
-    expiring = {"Authorization": f"Bearer {keys.sign('north-admin', settings, minutes=0)}"}  # But for the leeway.
+    changes = {Role.staff: {"is_active": False}, Role.clinician: {"role": "staff"}}
     async with AsyncExitStack() as stack:
-        opened = [
-            await stack.enter_async_context(listen(client, headers))
-            for headers in (north.headers(Role.staff), north.headers(Role.clinician), expiring, north.headers())
-        ]
-        ends = [asyncio.create_task(stream.next()) for stream in opened]
-
-        async def is_heard() -> bool:
-            return all(len(stream.comments) > 2 for stream in opened)
-
-        await eventually(is_heard)
-        assert not any(end.done() for end in ends)
-        for role, change in ((Role.staff, {"is_active": False}), (Role.clinician, {"role": "staff"})):
+        opened = [await stack.enter_async_context(listen(client, north.headers(role))) for role in changes]
+        colleague = await stack.enter_async_context(listen(client, north.headers()))
+        ends = await hear(opened)
+        for role, change in changes.items():
             path = f"/api/users/{north.users[role]}/"
             assert (await client.patch(path, headers=north.headers(), json=change)).status_code == 200
-        # The colleague is told of both; then, for a moment, no leeway is left.
-        assert {(await ends[3] or {})["event_type"], (await opened[3].next() or {})["event_type"]} == {
-            "user_role_changed",
-            "user_deactivated",
-        }
-        with monkeypatch.context() as patched:
-            patched.setattr(tokens, "LEEWAY_SECONDS", 0)
-
-            async def is_expired() -> bool:
-                return "The token has expired." in opened[2].comments
-
-            reading = asyncio.create_task(drained(opened[2], ends[2]))
-            await eventually(is_expired)
-            await reading
-        for stream, end, word in ((opened[0], ends[0], "deactivated"), (opened[1], ends[1], "rights changed")):
-            await drained(stream, end)
-            assert word in stream.comments[-1]
-        heard = len(opened[3].comments)
-        waiting = asyncio.create_task(opened[3].next())
-
-        async def goes_on() -> bool:
-            return len(opened[3].comments) > heard + 1
-
-        await eventually(goes_on)
-        assert not waiting.done()
-        waiting.cancel()
+        assert [await end for end in ends] == [
+            "This user is deactivated.",
+            "The user's rights changed while the answer was sent.",
+        ]
+        told = [row["event_type"] for row in await colleague.some(2)]
+        assert told == ["user_deactivated", "user_role_changed"]
+        (going_on,) = await hear([colleague])
+        going_on.cancel()
     assert "Exception" not in caplog.text
 
 
-async def drained(stream: Listening, first: asyncio.Task[dict[str, Any] | None]) -> None:
-    """Returns when the stream has ended, whose first event is awaited already."""
-    if await first is not None:
-        while await stream.next() is not None:
-            pass
+@pytest.mark.usefixtures("impatient")
+async def test_a_token_that_expires(
+    client: httpx.AsyncClient, clinics: tuple[Clinic, Clinic], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream ends with the token that opened it, and another token of the same user's does not."""
+    north = clinics[0]
+    token = DevelopmentKeys(settings.data_dir).sign("north-admin", settings, minutes=0)  # Good for the leeway only.
+    async with (
+        listen(client, {"Authorization": f"Bearer {token}"}) as stream,
+        listen(client, north.headers()) as other,
+    ):
+        ends = await hear([stream, other])
+        monkeypatch.setattr(tokens, "LEEWAY_SECONDS", 0)
+        assert await ends[0] == "The token has expired."
+        assert not ends[1].done()
+        ends[1].cancel()
 
 
 @pytest.mark.usefixtures("impatient")

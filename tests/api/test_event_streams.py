@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -11,6 +13,8 @@ import httpx
 import pytest
 
 from api.event_stream import endpoint
+from api.event_stream.positions import Position
+from api.event_stream.reading import EventReader, Page
 from tenancy.settings import Settings
 from tenancy.tables import Role
 from tests.api.event_streams import (
@@ -31,6 +35,7 @@ from tests.conftest import Running, serve
 from tests.pgbouncer import pgbouncer
 from tests.tenancy.pool import eventually
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "api.md"
 IN_ORDER = "SELECT id::text FROM events WHERE tenant_id = $1 ORDER BY transaction_id, created_at, id"
 CASES, RECONNECTS = 1_000, 50
 
@@ -146,10 +151,23 @@ async def test_a_new_epoch_goes_on_after_the_old_one(
 
 
 async def test_an_id_from_the_future(
-    client: httpx.AsyncClient, database: TestDatabase, clinics: tuple[Clinic, Clinic]
+    client: httpx.AsyncClient,
+    database: TestDatabase,
+    clinics: tuple[Clinic, Clinic],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Who comes first with an id that is yet to come keeps nothing from the others."""
+    """Who comes first with an id that is yet to come keeps nothing from the others: each listener reads once for
+    itself, and is told from then on."""
     north = clinics[0]
+    read, by_listeners = EventReader.page, []
+
+    async def counted(self: EventReader, after: Position) -> Page:
+        task = asyncio.current_task()
+        assert task is not None
+        by_listeners.extend([task] if not task.get_name().startswith("events of ") else [])
+        return await read(self, after)
+
+    monkeypatch.setattr(EventReader, "page", counted)
     async with (
         writers(database, north) as (writer,),
         listen(client, north.headers(), f"{2**62}-0-{0:032}"),
@@ -158,6 +176,7 @@ async def test_an_id_from_the_future(
         for payer in ("one", "two"):
             await commit_case(writer, payer)
             assert payers(await stream.some(1)) == [payer]
+        assert len(by_listeners) == 2
 
 
 # -- Requests ----------------------------------------------------------------
@@ -196,6 +215,27 @@ async def test_requests(client: httpx.AsyncClient, clinics: tuple[Clinic, Clinic
         assert expected.items() <= none.headers.items()
     metrics = (await client.get("/metrics")).text
     assert 'route="/api/events/stream/"' in metrics
+
+
+@pytest.mark.needs("node")
+async def test_the_documented_client(running: Running, database: TestDatabase, clinics: tuple[Clinic, Clinic]) -> None:
+    """The JavaScript in docs/api.md tells the events."""
+    north = clinics[0]
+    (example,) = re.findall(r"```js\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    script = example.replace('fetch("', f'fetch("{running.url}').replace("2000", "10")
+    script += f"\nasync function getToken() {{ return '{north.tokens[Role.staff]}'; }}"
+    program = f"(async () => {{ {script} }})()"
+    process = await asyncio.create_subprocess_exec("node", "-e", program, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    async with writers(database, north) as (writer,):
+        await eventually(lambda: _is(pollers, 1))
+        for payer in ("one", "two"):
+            await commit_case(writer, payer)
+            async with asyncio.timeout(20):
+                while f"payer: '{payer}'".encode() not in (line := await process.stdout.readline()):
+                    assert line
+    process.kill()
+    await process.wait()
 
 
 # -- What a stream holds -----------------------------------------------------
