@@ -17,6 +17,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from api import idempotency
 from api.admin import AdminGate
 from api.crud.endpoints import TenantCRUD
+from api.event_stream.endpoint import EventStream
 from api.exchange import Client
 from api.gateway import Gateway, Metrics, with_slash
 from api.idempotency import IdempotencyKeys
@@ -74,7 +75,8 @@ def create_app(settings: Settings | None = None) -> Any:
     served = [table for tables in TABLES.values() for table in tables]
     looks = Looks(recorder, Masks(served), views=settings.audit_views)
     endpoints = [TenantCRUD(table, seal, RULES.get(table, ()), VIEWED) for table in served]
-    tables = litestar([me, *(mount(f"/api/{crud.table._meta.tablename}", crud) for crud in endpoints)])
+    stream = mount("/api/events/stream", EventStream(Event, engine), below=False)
+    tables = litestar([me, stream, *(mount(f"/api/{crud.table._meta.tablename}", crud) for crud in endpoints)])
     routes = service_routes(engine, metrics, served, VERSION)
     service = litestar(routes, lifespan=[lambda _: open_pool(engine, settings, recorder)])
     api = TenantScopeMiddleware(
@@ -122,10 +124,10 @@ def built_when_used(build: Callable[[], Any]) -> Any:
     return app
 
 
-def mount(path: str, app: Any) -> ControllerRouterHandler:
-    """Mounts an ASGI app in Litestar."""
+def mount(path: str, app: Any, *, below: bool = True) -> ControllerRouterHandler:
+    """Mounts an ASGI app in Litestar, at a path and, unless told otherwise, at all below it."""
 
-    @asgi(path, is_mount=True, copy_scope=True)
+    @asgi(path, is_mount=below, copy_scope=True)
     async def mounted(scope: Any, receive: Any, send: Any) -> None:
         await app(scope, receive, send)
 

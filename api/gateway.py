@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from api.exchange import ASGIApp, Client, ClientGone, Message, Receive, Scope, Send, as_get, send_response
 from api.problems import from_exception, not_found
 from api.security_headers import SecurityHeaders
+from api.streams import expect_stop
 from tenancy.permissions import PERMISSIONS
 
 log = structlog.get_logger()
@@ -57,6 +58,7 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
+            expect_stop(scope)
             await self._fallback(scope, receive, send)
             return
         scope = dict(scope)
@@ -116,7 +118,8 @@ def route_of(path: str) -> str:
     """The path with its variable parts taken out: few labels, and no identifier in a log."""
     parts = path.strip("/").split("/")
     if parts[0] == "api" and len(parts) > 1:
-        known = len(parts) == 2 or (len(parts) == 3 and parts[2] in _COLLECTION_PATHS)
+        is_stream = parts[1:] == ["events", "stream"]
+        known = len(parts) == 2 or is_stream or (len(parts) == 3 and parts[2] in _COLLECTION_PATHS)
         table = parts[1] if parts[1] in _API_PARTS else "unknown"
         return f"/api/{table}/" + ("" if len(parts) == 2 else f"{parts[2]}/" if known else "{id}/")
     if parts[0] in ("admin", "docs"):

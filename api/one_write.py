@@ -9,12 +9,22 @@ from typing import Any, BinaryIO
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from api.streams import ENDLESS, STOPPING
+
 
 class OneWriteProtocol(HttpToolsProtocol):
     """uvicorn's protocol over a `JoiningTransport`. For `uvicorn.Config(http=…)`."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(JoiningTransport(transport, self.loop))  # type: ignore[arg-type]
+
+    def shutdown(self) -> None:
+        """The server stops: what would go on for ever ends, at once where its client does not even read."""
+        if STOPPING in self.app_state:
+            self.app_state[STOPPING].set()
+        if self.cycle is not None and ENDLESS in self.cycle.scope["state"] and self.flow.write_paused:
+            self.transport.abort()
+        super().shutdown()
 
 
 class JoiningTransport:

@@ -29,7 +29,7 @@ from api.looks import REFUSED, Looks, expect_looks, nobody
 from api.problems import Problem
 from api.rate_limit import headers as rate_limit_headers
 from api.rate_limit import refuse
-from api.streams import NextPart, expect_stream, watch_departure
+from api.streams import Continuation, expect_stream, send_endless, send_parts
 from tenancy.context import DatabaseRole
 from tenancy.context import Scope as TenantScope
 from tenancy.engine import FastlaneEngine
@@ -93,19 +93,23 @@ class TenantScopeMiddleware:
         looks = expect_looks(scope)
         changes_users = scope["path"].startswith("/api/users/") and scope["method"] != "GET"
         held = HeldResponse()
-        async with self._engine.request(who) as transaction:
-            await self._answer(scope, body, identity, transaction, held)
-            if held.status >= 400:
-                await transaction.rollback()
-        if changes_users:
-            self._directory.forget()
-        if looks or held.status in REFUSED:
-            await self._looks.record(scope, who, looks, held.status)
-        if allowance is not None:
-            held.add_headers(rate_limit_headers(allowance))
-        await held.release(send, more=bool(stream))
-        if stream:
-            await self._continue(subject, scope, stream[0], receive, send)
+        try:
+            async with self._engine.request(who) as transaction:
+                await self._answer(scope, body, identity, transaction, held)
+                if held.status >= 400:
+                    await transaction.rollback()
+            if changes_users:
+                self._directory.forget()
+            if looks or held.status in REFUSED:
+                await self._looks.record(scope, who, looks, held.status)
+            if allowance is not None:
+                held.add_headers(rate_limit_headers(allowance))
+            await held.release(send, more=bool(stream))
+            if stream:
+                await self._continue(subject, scope, stream[0], receive, send)
+        finally:
+            for rest in stream:
+                rest.close()
 
     async def _take(self, identity: Identity) -> Allowance | None:
         """Counts the request. Raises `Problem` 429."""
@@ -137,21 +141,24 @@ class TenantScopeMiddleware:
                 transaction.connection, identity, key, fingerprint, held.status, held.headers, held.body
             )
 
-    async def _continue(self, subject: str, scope: Scope, next_part: NextPart, receive: Receive, send: Send) -> None:
+    async def _continue(self, subject: str, scope: Scope, rest: Continuation, receive: Receive, send: Send) -> None:
         """The rest of a stream: for each part the user is looked up and bound again, and
         nothing is held while the client reads it. Whose rights change midway gets no more."""
         identity = identity_of(scope)
-        client = Client.of(scope)
-        part: bytes | None = b""
-        async with watch_departure(receive) as departed:
-            while part is not None and not departed.is_set():
-                if _require_user(await self._directory.of_subject(subject)) != identity:
-                    raise Problem(403, "The user's rights changed while the answer was sent.")
-                async with self._engine.transaction(scope=_bind(identity, client)):
-                    part = await next_part()
-                if part:
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        bound = _bind(identity, Client.of(scope))
+
+        async def next_part() -> bytes | None:
+            if rest.is_endless:
+                await self._verifier.subject(bearer_token(scope))  # Which may have expired by now.
+            if _require_user(await self._directory.of_subject(subject)) != identity:
+                raise Problem(403, "The user's rights changed while the answer was sent.")
+            async with self._engine.request(bound):
+                return await rest.next_part()
+
+        if rest.is_endless:
+            await send_endless(next_part, scope, receive, send)
+        else:
+            await send_parts(next_part, receive, send)
 
 
 def identity_of(scope: Mapping[str, Any]) -> Identity:

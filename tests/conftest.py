@@ -17,6 +17,7 @@ import pytest_asyncio
 import uvicorn
 
 import piccolo_conf
+from api.one_write import OneWriteProtocol
 from main import create_app
 from tenancy.databases import Databases
 from tenancy.engine import FastlaneEngine
@@ -149,7 +150,12 @@ async def serve(settings: Settings) -> AsyncIterator[Running]:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         config = uvicorn.Config(
-            create_app(settings), log_level="warning", access_log=False, lifespan="on", proxy_headers=False
+            create_app(settings),
+            log_level="warning",
+            access_log=False,
+            lifespan="on",
+            proxy_headers=False,
+            http=OneWriteProtocol,
         )
         server = PromptServer(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))

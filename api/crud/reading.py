@@ -29,7 +29,7 @@ from api.query.parse import COUNT_OPTIONS, MAX_PAGE_SIZE, Count, ListQuery, pars
 from api.query.shape import Shape
 from api.query.values import integer
 from api.scope import identity_of
-from api.streams import stream, unsized
+from api.streams import Continuation, stream, unsized
 from tenancy.permissions import Operation, require
 
 MAX_CURSOR = 4000
@@ -227,7 +227,7 @@ class Reader:
         # Recorded before its first byte leaves, with as many rows as there are by now.
         count = sent if is_last else int((await fetch(statements.count_exactly(query)))[0]["total"])
         leave_look(request.scope, Listing("export", count))
-        return stream(request.scope, first, next_part, headers)
+        return stream(request.scope, first, Continuation(next_part), headers)
 
 
 def _stored(shape: Shape, row: Any, body: bytes) -> bytes | None:

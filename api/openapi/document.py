@@ -5,6 +5,7 @@ from typing import Any
 
 from piccolo.table import Table
 
+from api.openapi.event_stream import event_stream_paths
 from api.openapi.operations import operation, problem_name, success, table_paths
 from api.openapi.schemas import PROBLEM, Schema, json_object, ref, table_schemas
 from api.problems import MEDIA_TYPE, TITLES
@@ -25,6 +26,7 @@ JSON document takes a path into it: `extracted_data.source=email`,
 
 **Errors** are problem details (RFC 9457); each `type` is a page.
 """
+STREAMED = "events"
 UUID: Schema = {"type": "string", "format": "uuid"}
 TEXT: Schema = {"type": "string"}
 ROLE: Schema = {"type": "string", "enum": [role.value for role in Role]}
@@ -68,6 +70,8 @@ def openapi_document(tables: Sequence[type[Table]], version: str) -> Document:
         verbs = frozenset(item.value for item in allowed_to_any(table._meta.tablename))
         schemas |= table_schemas(table, verbs)
         paths |= table_paths(table, verbs)
+        if table._meta.tablename == STREAMED:
+            paths |= event_stream_paths(table)
     parameters: Document = {}
     _hoist(paths, parameters)
     return {
