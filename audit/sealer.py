@@ -139,9 +139,10 @@ class SealingTask:
     def is_due(self) -> bool:
         """Whether there may be something to seal, as far as this process knows."""
         now = asyncio.get_running_loop().time()
-        if self._engine.uses != self._uses:
+        was_used = self._engine.uses != self._uses
+        if was_used:
             self._busy_until = now + BUSY_SECONDS
-        return not self._may_suspend or now < self._busy_until or now >= self._rest_until
+        return not self._may_suspend or was_used or now < self._busy_until or now >= self._rest_until
 
     async def seal(self) -> bool:
         """Whether it went well. Says once what is wrong, and once that it is over."""
