@@ -29,6 +29,7 @@ from api.query.cursor import CursorSeal
 from api.scope import TenantScopeMiddleware
 from api.security_headers import SecurityHeaders
 from api.service import service_routes
+from audit.sealer import sealing
 from audit.tables import AccessLog, AuditLog, Event
 from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task
 from cases.workflow import decided_by_few, opens_as_pending
@@ -69,7 +70,8 @@ def create_app(settings: Settings | None = None) -> Any:
     endpoints = [TenantCRUD(table, seal, RULES.get(table, ())) for tables in TABLES.values() for table in tables]
     document = openapi_document([crud.table for crud in endpoints], VERSION)
     tables = litestar([me, *(mount(f"/api/{crud.table._meta.tablename}", crud) for crud in endpoints)])
-    service = litestar(service_routes(engine, metrics, document), lifespan=[lambda _: open_pool(engine, settings)])
+    lifespan = [lambda _: open_pool(engine, settings), lambda _: sealing(engine, metrics.registry)]
+    service = litestar(service_routes(engine, metrics, document), lifespan=lifespan)
     api = TenantScopeMiddleware(
         tables,
         engine,

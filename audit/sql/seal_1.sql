@@ -10,7 +10,7 @@ CREATE FUNCTION audit.epoch_base_1() RETURNS bigint LANGUAGE sql STABLE RETURN 0
 CREATE FUNCTION audit.horizon_1() RETURNS bigint LANGUAGE sql STABLE
 RETURN audit.epoch_base_1() + pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
 
--- No transaction from this number on had an id when the statement began.
+-- Whatever is visible to the statement that asks was written by a transaction with a lower number.
 CREATE FUNCTION audit.next_transaction_1() RETURNS bigint LANGUAGE sql STABLE
 RETURN audit.epoch_base_1() + pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
 
@@ -18,23 +18,24 @@ RETURN audit.epoch_base_1() + pg_snapshot_xmax(pg_current_snapshot())::text::big
 
 -- A row's leaf is sha256(header || E'\n' || hex(sha256(body))). The body is apart, so that a redaction, which replaces
 -- it, can keep its hash. user_id of audit_logs is not in it: it is cleared with the user, and actor says who it was.
+-- Times are microseconds, as a number that holds infinity too: no edit keeps the rest from being read.
 CREATE VIEW audit.sealable_1 WITH (security_invoker = true) AS
 SELECT 'audit_logs' AS source, tenant_id, id, transaction_id, created_at,
        jsonb_build_array('audit_logs', id, tenant_id, action, entity_type, entity_id, ip_address, user_agent, actor,
-                         request_id, transaction_id, (extract(epoch FROM created_at) * 1000000)::bigint)::text AS header,
+                         request_id, transaction_id, trunc(extract(epoch FROM created_at) * 1000000))::text AS header,
        coalesce(changes::text, '') AS body
   FROM public.audit_logs
  UNION ALL
 SELECT 'access_logs', tenant_id, id, transaction_id, created_at,
        jsonb_build_array('access_logs', id, tenant_id, user_id, actor, access, method, path, filter, row_count, status,
                          ip_address, user_agent, request_id, transaction_id,
-                         (extract(epoch FROM created_at) * 1000000)::bigint)::text,
+                         trunc(extract(epoch FROM created_at) * 1000000))::text,
        ''
   FROM public.access_logs
  UNION ALL
 SELECT 'platform_logs', NULL, id, transaction_id, created_at,
        jsonb_build_array('platform_logs', id, action, tenant_id, actor, request_id, transaction_id,
-                         (extract(epoch FROM created_at) * 1000000)::bigint)::text,
+                         trunc(extract(epoch FROM created_at) * 1000000))::text,
        details::text
   FROM public.platform_logs;
 
@@ -58,12 +59,17 @@ $$;
 ALTER TABLE checkpoint_parts ALTER CONSTRAINT checkpoint_parts_checkpoint_fkey DEFERRABLE INITIALLY DEFERRED;
 
 -- Makes the next checkpoint, and returns it, to be signed in the same transaction; nothing where there is nothing to
--- seal, or somebody else is at it. FL409: the database was restored, and has not begun an epoch.
+-- seal, or somebody else is at it. Of a backlog it takes the transactions of a hundred thousand numbers: call it until
+-- there is nothing. FL409: the database was restored, and has not begun an epoch.
 CREATE FUNCTION audit.fold_1() RETURNS SETOF checkpoints
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET timezone = 'UTC' SET enable_nestloop = off AS $$
 DECLARE
     made public.checkpoints;
     last public.checkpoints;
+    lowest bigint;
+    highest bigint;
+    unheard_of bigint;
+    horizon bigint;
 BEGIN
     IF NOT pg_try_advisory_xact_lock(1634296434) THEN
         RETURN;
@@ -72,36 +78,52 @@ BEGIN
     IF NOT FOUND THEN
         last := ROW(0, '', 0, 0, 0, '', '', '', '', NULL);
     END IF;
-    IF audit.next_transaction_1() < last.next_transaction THEN
+    SELECT min(s.transaction_id), max(s.transaction_id), audit.next_transaction_1(), audit.horizon_1()
+      INTO lowest, highest, unheard_of, horizon
+      FROM audit.sealable_1 s WHERE s.transaction_id >= last.upto;
+    IF greatest(last.next_transaction, highest + 1) > unheard_of THEN
         RAISE EXCEPTION USING ERRCODE = 'FL409',
             MESSAGE = 'this database was restored into another cluster: run piccolo audit begin_epoch';
     END IF;
+    IF lowest IS NULL OR lowest >= horizon THEN
+        RETURN;
+    END IF;
+
+    -- Who gets a higher number than this transaction begins to write after this time. The snapshot says less: what it
+    -- has not seen end may have written long ago.
+    made.created_at := clock_timestamp();
+    made.next_transaction := audit.epoch_base_1() + pg_current_xact_id()::text::bigint + 1;
 
     -- One statement, and so one snapshot: what it sees, and below which number all of it is over.
     WITH bounds AS MATERIALIZED (
-        SELECT audit.horizon_1() AS upto, audit.next_transaction_1() AS next_transaction
+        SELECT least(audit.horizon_1(), lowest + 100000) AS upto
     ), leaf AS (
         SELECT s.source, s.tenant_id, s.id,
                sha256(convert_to(s.header || E'\n' || encode(sha256(convert_to(s.body, 'UTF8')), 'hex'), 'UTF8')) AS leaf
           FROM audit.sealable_1 s
          WHERE s.transaction_id >= last.upto AND s.transaction_id < (SELECT upto FROM bounds)
     ), part AS (
-        INSERT INTO public.checkpoint_parts (checkpoint, source, tenant_id, ids, leaves)
-        SELECT last.id + 1, source, tenant_id, array_agg(id ORDER BY id), string_agg(leaf, '' ORDER BY id)
+        SELECT source, tenant_id, count(*) AS entries, array_agg(id ORDER BY id) AS ids,
+               string_agg(leaf, '' ORDER BY id) AS leaves, string_agg(uuid_send(id), '' ORDER BY id) AS packed_ids
           FROM leaf GROUP BY source, tenant_id
-        RETURNING source, tenant_id, cardinality(ids) AS entries, leaves
+    ), kept AS (
+        INSERT INTO public.checkpoint_parts (checkpoint, source, tenant_id, ids, leaves)
+        SELECT last.id + 1, source, tenant_id, ids, leaves FROM part
     )
-    SELECT last.id + 1, last.hash, (SELECT upto FROM bounds), (SELECT next_transaction FROM bounds),
-           coalesce(sum(entries), 0),
-           sha256(convert_to(string_agg(format('%s %s %s', source, coalesce(tenant_id::text, '-'), encode(sha256(leaves), 'hex')),
-                                        E'\n' ORDER BY source, tenant_id NULLS FIRST), 'UTF8')),
-           '', '', '', clock_timestamp()
-      INTO made FROM part;
+    SELECT (SELECT upto FROM bounds), coalesce(sum(entries), 0),
+           sha256(convert_to(string_agg(format('%s %s %s', source, coalesce(tenant_id::text, '-'),
+                                               encode(sha256(packed_ids || leaves), 'hex')),
+                                        E'\n' ORDER BY source COLLATE "C", tenant_id NULLS FIRST), 'UTF8'))
+      INTO made.upto, made.entries, made.parts_digest FROM part;
     IF made.entries = 0 THEN
         RETURN;
     END IF;
+    made.id := last.id + 1;
+    made.previous_hash := last.hash;
+    made.key_id := '';
+    made.signature := '';
     made.hash := sha256(convert_to(concat_ws(' ', made.id, encode(made.previous_hash, 'hex'), made.upto, made.next_transaction,
-        made.entries, encode(made.parts_digest, 'hex'), (extract(epoch FROM made.created_at) * 1000000)::bigint), 'UTF8'));
+        made.entries, encode(made.parts_digest, 'hex'), trunc(extract(epoch FROM made.created_at) * 1000000)), 'UTF8'));
     INSERT INTO public.checkpoints SELECT made.*;
     RETURN NEXT made;
 END
@@ -117,6 +139,20 @@ BEGIN
     END IF;
 END
 $$;
+
+-- At COMMIT.
+CREATE FUNCTION audit.require_signature_1() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+BEGIN
+    IF EXISTS (SELECT FROM public.checkpoints c WHERE c.id = NEW.id AND c.signature = '') THEN
+        RAISE EXCEPTION USING ERRCODE = 'FL409', MESSAGE = 'a checkpoint is signed in the transaction that makes it';
+    END IF;
+    RETURN NULL;
+END
+$$;
+SELECT tenancy.hand_over('audit.require_signature_1()', 'fastlane_sealer');
+CREATE CONSTRAINT TRIGGER z_require_signature AFTER INSERT ON checkpoints DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION audit.require_signature_1();
 
 -- What remains of a tenant ------------------------------------------------------------------------------------------
 
@@ -150,14 +186,26 @@ CREATE TRIGGER z_record_deletion AFTER DELETE ON tenants REFERENCING OLD TABLE A
 
 -- Epochs ------------------------------------------------------------------------------------------------------------
 
--- What the last checkpoint says of numbers, for begin_epoch_1, which the owner runs, whom FORCE blinds.
+-- The highest number that was given so far, for begin_epoch_1, which the owner runs, whom FORCE blinds.
 CREATE FUNCTION audit.highest_transaction_1() RETURNS bigint
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $$
-    SELECT greatest((SELECT coalesce(max(c.next_transaction), 0) FROM public.checkpoints c),
-                    (SELECT coalesce(max(s.transaction_id), 0) FROM audit.sealable_1 s))
+    WITH last AS MATERIALIZED (
+        SELECT coalesce(max(c.upto), 0) AS upto, coalesce(max(c.next_transaction), 0) - 1 AS number FROM public.checkpoints c
+    )
+    SELECT greatest((SELECT number FROM last), (SELECT max(s.transaction_id) FROM audit.sealable_1 s
+                                                 WHERE s.transaction_id >= (SELECT upto FROM last)))
 $$;
 REVOKE EXECUTE ON FUNCTION audit.highest_transaction_1() FROM PUBLIC;
+
+-- Whether numbers were given that this cluster has not come to: it is not the one that gave them.
+CREATE FUNCTION audit.is_restored_1() RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $$
+    SELECT audit.highest_transaction_1() >= audit.next_transaction_1()
+$$;
+REVOKE EXECUTE ON FUNCTION audit.is_restored_1() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION audit.is_restored_1() TO fastlane_service, fastlane_platform;
 SELECT tenancy.hand_over('audit.highest_transaction_1()', 'fastlane_sealer');
+SELECT tenancy.hand_over('audit.is_restored_1()', 'fastlane_sealer');
 
 -- Records that numbers start at a base. Owned by the sealer for its right to write it.
 CREATE FUNCTION audit.record_epoch_1(base bigint) RETURNS void
@@ -169,12 +217,13 @@ REVOKE EXECUTE ON FUNCTION audit.record_epoch_1(bigint) FROM PUBLIC;
 SELECT tenancy.hand_over('audit.record_epoch_1(bigint)', 'fastlane_sealer');
 
 -- After a restore into another cluster, before anything is written there: numbers go on above all that there are.
--- For the owner. Returns the new base.
+-- For the owner. Returns the new base. No checkpoint is made meanwhile, nor with the base of before.
 CREATE FUNCTION audit.begin_epoch_1() RETURNS bigint LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     base bigint;
     target text;
 BEGIN
+    PERFORM pg_advisory_xact_lock(1634296434);
     LOCK TABLE public.events, public.audit_logs, public.access_logs, public.platform_logs IN ACCESS EXCLUSIVE MODE;
     base := ((audit.highest_transaction_1() >> 48) + 1) << 48;
     FOREACH target IN ARRAY ARRAY['events', 'audit_logs', 'access_logs', 'platform_logs'] LOOP
@@ -195,7 +244,8 @@ DECLARE
 BEGIN
     EXECUTE 'GRANT fastlane_sealer TO CURRENT_USER';
     SET LOCAL ROLE fastlane_sealer;
-    EXECUTE format('GRANT EXECUTE ON FUNCTION audit.highest_transaction_1(), audit.record_epoch_1(bigint) TO %I', me);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION audit.highest_transaction_1(), audit.is_restored_1(),
+                    audit.record_epoch_1(bigint) TO %I', me);
     EXECUTE format('SET LOCAL ROLE %I', me);
     EXECUTE 'REVOKE fastlane_sealer FROM CURRENT_USER';
 END

@@ -1,6 +1,7 @@
 DROP TRIGGER z_record_deletion ON tenants;
-DROP FUNCTION audit.begin_epoch_1(), audit.record_epoch_1(bigint), audit.highest_transaction_1(),
-    audit.record_tenant_deletion_1(), audit.sign_1(bigint, text, bytea), audit.fold_1();
+DROP TRIGGER z_require_signature ON checkpoints;
+DROP FUNCTION audit.begin_epoch_1(), audit.record_epoch_1(bigint), audit.is_restored_1(), audit.highest_transaction_1(),
+    audit.require_signature_1(), audit.record_tenant_deletion_1(), audit.sign_1(bigint, text, bytea), audit.fold_1();
 ALTER TABLE checkpoint_parts ALTER CONSTRAINT checkpoint_parts_checkpoint_fkey NOT DEFERRABLE;
 DO $$
 DECLARE
