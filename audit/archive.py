@@ -17,6 +17,7 @@ import asyncpg
 
 from audit.archive_file import KEPT_SOURCE, ArchiveReader, ArchiveWriter, digest_of
 from audit.chain import SELECT_LINK, Fault, Link
+from audit.records import Records, read_records
 from audit.redaction import LOCK, TAKES_LONG, Refused
 from tenancy.scoping import platform
 from tenancy.transaction import BoundTransaction
@@ -25,7 +26,6 @@ ROWS_AT_ONCE = 5_000
 LINKS_AT_ONCE = 500
 
 Progress = Callable[[int], None]
-Bodies = dict[tuple[str, UUID], list[str]]
 
 _SPAN = """
 SELECT (SELECT 1 + coalesce(max((details ->> 'upto_checkpoint')::bigint), 0) FROM platform_logs
@@ -37,13 +37,6 @@ SELECT checkpoint, source, tenant_id, ids, leaves FROM checkpoint_parts WHERE ch
  ORDER BY checkpoint, source COLLATE "C", tenant_id NULLS FIRST
 """
 _ROWS = (Path(__file__).parent / "sql" / "archive_rows.sql").read_text(encoding="utf-8")
-_TENANTS = "SELECT id FROM tenants"
-_DELETED = "SELECT tenant_id FROM platform_logs WHERE action = 'tenant_deleted'"
-_REDACTED = """
-SELECT e.source, e.id, e.was, e."is" AS now
-  FROM platform_logs l, jsonb_to_recordset(l.details -> 'entries') AS e (source text, id uuid, was text, "is" text)
- WHERE l.action = 'redacted' ORDER BY l.transaction_id, l.created_at, l.id
-"""
 _RECORDED = """
 SELECT details ->> 'sha256' AS digest FROM platform_logs
  WHERE action = 'archived' AND (details ->> 'upto_checkpoint')::bigint = $1
@@ -69,9 +62,10 @@ def month(text: str) -> datetime:
     return begins
 
 
-async def archive(before: str, directory: Path, progress: Progress) -> Archived | None:
-    """None: there is nothing to archive. Raises `Fault` for what is not as it was sealed, `Refused`, `OSError`."""
-    begins = month(before)
+async def archive(begins: datetime, directory: Path, progress: Progress) -> Archived | None:
+    """What was sealed before a month `begins`; None: nothing was. Raises `Fault` for what is not as it was sealed,
+    `Refused`, `OSError`."""
+    before = f"{begins:%Y-%m}"
     async with platform() as transaction:
         await transaction.connection.execute(TAKES_LONG)
         if not (await transaction.fetch("SELECT pg_try_advisory_xact_lock($1) AS held", LOCK))[0]["held"]:
@@ -83,7 +77,7 @@ async def archive(before: str, directory: Path, progress: Progress) -> Archived 
         writer = ArchiveWriter(directory / f"trail-{first:08}-{last:08}.jsonl.gz", before)
         try:
             with writer:
-                await _Source(transaction, writer, progress).write(first, last)
+                await _Source(transaction, await read_records(transaction), writer, progress).write(first, last)
             await _require_same(transaction, ArchiveReader(writer.partial))
             digest = digest_of(writer.partial)
             writer.keep()
@@ -133,37 +127,26 @@ async def _require_same(transaction: BoundTransaction, reader: ArchiveReader) ->
         if len(pending) >= LINKS_AT_ONCE:
             await compare()
     await compare()
-    known = await _redactions(transaction)
+    redactions = (await read_records(transaction)).redactions
     for (source, key), bodies in reader.redacted.items():
-        if known.get((source, key)) != bodies:
+        if (source, key) not in redactions or redactions[source, key].bodies != bodies:
             raise Fault(f"{source} row {key}: is not as the redactions of it say")
     return last
-
-
-async def _redactions(transaction: BoundTransaction) -> Bodies:
-    """Of each row that was redacted, the hashes of its body: at first, and after each time."""
-    found: Bodies = {}
-    for row in await transaction.fetch(_REDACTED):
-        found.setdefault((row["source"], row["id"]), [row["was"]]).append(row["now"])
-    return found
 
 
 class _Source:
     """Reads what checkpoints seal, a few thousand rows at a time, and writes it."""
 
-    def __init__(self, transaction: BoundTransaction, writer: ArchiveWriter, progress: Progress) -> None:
+    def __init__(
+        self, transaction: BoundTransaction, records: Records, writer: ArchiveWriter, progress: Progress
+    ) -> None:
         self._transaction = transaction
+        self._records = records
         self._writer = writer
         self._progress = progress
-        self._redactions: Bodies = {}
-        self._tenants: set[UUID] = set()
-        self._deleted: set[UUID] = set()
 
     async def write(self, first: int, last: int) -> None:
         """Raises `Fault` for a row that is missing."""
-        self._redactions = await _redactions(self._transaction)
-        self._tenants = {row["id"] for row in await self._transaction.fetch(_TENANTS)}
-        self._deleted = {row["tenant_id"] for row in await self._transaction.fetch(_DELETED)}
         while first <= last:
             query = f"{SELECT_LINK} FROM checkpoints WHERE id BETWEEN $1 AND $2 ORDER BY id"
             links: list[Link] = []
@@ -191,7 +174,8 @@ class _Source:
 
     async def _write_part(self, part: Any, rows: AsyncIterator[dict[tuple[str, UUID], Any]]) -> None:
         source, tenant_id, ids, leaves = part["source"], part["tenant_id"], part["ids"], part["leaves"]
-        is_deleted = tenant_id is not None and tenant_id not in self._tenants and tenant_id in self._deleted
+        records = self._records
+        is_deleted = tenant_id in records.deleted and tenant_id not in records.slugs
         self._writer.part(source, tenant_id, len(ids), is_deleted=is_deleted)
         for index, key in enumerate(ids):
             leaf = leaves[32 * index : 32 * index + 32]
@@ -210,6 +194,6 @@ class _Source:
 
     def _content(self, row: Any) -> dict[str, Any]:
         content = {"header": row["header"], "body": row["body"], "columns": json.loads(row["columns"])}
-        if bodies := self._redactions.get((row["source"], row["id"])):
-            content["bodies"] = bodies
+        if redaction := self._records.redactions.get((row["source"], row["id"])):
+            content["bodies"] = redaction.bodies
         return content

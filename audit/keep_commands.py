@@ -6,6 +6,8 @@ from pathlib import Path
 
 from audit import archive as archives
 from audit.chain import Fault
+from audit.commands import UNREACHABLE
+from audit.ledger import ledger_directory
 from audit.redaction import Redacted, Refused, forms_of
 from audit.redaction import redact as remove
 from tenancy.commands import fail
@@ -35,7 +37,7 @@ async def redact(tenant: str, reason: str = "", yes: bool = False) -> None:
         _tell(done, "changed")
         if (await remove(tenant, forms, reason, really=False)).tables:
             fail("somebody wrote the value again meanwhile: repeat the command")
-    except Refused as error:
+    except (Refused, *UNREACHABLE) as error:
         fail(f"nothing was changed: {error}")
 
 
@@ -69,13 +71,13 @@ async def archive(before: str, to: str = "") -> None:
     Moves the part of the trail that was sealed before a month to a file.
 
     :param before: The month, in UTC, such as 2026-01: what was sealed in it stays.
-    :param to: The directory. Default: audit/archive in DATA_DIR, or beside the ledger.
+    :param to: The directory. Default: `archive` beside the ledger.
     """
     settings = database().databases.settings
-    directory = Path(to) if to else settings.data_dir / "audit" / "archive"
+    directory = Path(to) if to else ledger_directory(settings) / "archive"
     try:
-        made = await archives.archive(before, directory.absolute(), _progress("written"))
-    except (Fault, Refused, OSError) as error:
+        made = await archives.archive(archives.month(before), directory.absolute(), _progress("written"))
+    except (Fault, Refused, *UNREACHABLE) as error:
         fail(f"not archived, nothing was deleted: {error}")
     if made is None:
         print(f"nothing that was sealed before {before} is left to archive")
@@ -93,8 +95,8 @@ async def check_archive(file: str, alone: bool = False) -> None:
     """
     try:
         reader = await archives.check(Path(file), alone=alone)
-    except Fault as error:
-        fail(str(error))
+    except (Fault, *UNREACHABLE) as error:
+        fail(f"not in order: {error}")
     counts = ", ".join(f"{rows} rows of {table}" for table, rows in reader.rows.items())
     print(f"in order{' in itself' if alone else ''}: {counts}")
 

@@ -11,18 +11,20 @@ from typing import Any
 import asyncpg
 import pytest
 
-from audit.archive import Archived, archive, check
+from audit.archive import Archived, archive, check, month
 from audit.archive_file import digest_of
 from audit.chain import Fault
 from audit.redaction import Refused, forms_of, redact
+from audit.verify import verify
+from tenancy.engine import FastlaneEngine
 from tenancy.scoping import platform
 from tenancy.tables import Tenant
-from tests.audit.sealing import make_older, seal
+from tests.audit.sealing import seal
 from tests.clinics import Clinic
 from tests.cluster import TestDatabase
 from tests.test_commands import piccolo
 
-MONTH = f"{datetime.now(UTC):%Y-%m}"
+NEXT_CENTURY = datetime(2100, 1, 1, tzinfo=UTC)
 ROWS = """
 SELECT source, id, header, body FROM audit.sealable_1 WHERE source <> 'platform_logs' ORDER BY source, id
 """
@@ -33,8 +35,8 @@ async def rows_of(superuser: asyncpg.Connection) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in await superuser.fetch(ROWS)]
 
 
-async def make(directory: Path) -> Archived | None:
-    return await archive(MONTH, directory, lambda _: None)
+async def make(directory: Path, begins: datetime = NEXT_CENTURY) -> Archived | None:
+    return await archive(begins, directory, lambda _: None)
 
 
 def read(path: Path) -> list[Line]:
@@ -54,32 +56,36 @@ def row_of(lines: list[Line], source: str = "audit_logs", *, is_redacted: bool =
     )
 
 
-async def prepare(clinics: tuple[Clinic, Clinic], superuser: asyncpg.Connection) -> None:
+async def prepare(engine: FastlaneEngine, clinics: tuple[Clinic, Clinic], superuser: asyncpg.Connection) -> None:
     """A trail in several checkpoints, all of them old, with a redaction after its row was sealed, and a tenant gone."""
     north, south = clinics
     await superuser.execute("UPDATE tasks SET title = 'XANTHIPPE-47 Zoë \"\\ \U0001f600'")
-    await seal(superuser)
+    await seal(engine, superuser)
     await redact("north", forms_of("XANTHIPPE-47"), "", really=True)
-    await seal(superuser)
+    await seal(engine, superuser)
     async with platform():
         await Tenant.delete().where(Tenant.id == south.id)
     await superuser.execute("DELETE FROM users WHERE id = $1", north.rows["users"])
-    await seal(superuser)
-    await make_older(superuser)
+    await seal(engine, superuser)
 
 
 async def test_round_trip(
-    database: TestDatabase, clinics: tuple[Clinic, Clinic], superuser: asyncpg.Connection, tmp_path: Path
+    database: TestDatabase,
+    engine: FastlaneEngine,
+    clinics: tuple[Clinic, Clinic],
+    superuser: asyncpg.Connection,
+    tmp_path: Path,
 ) -> None:
     """What is in the file is what was in the tables, byte by byte; what is not sealed or young stays, and so does the
     chain; there is nothing left to do after it."""
     assert await make(tmp_path) is None
-    await prepare(clinics, superuser)
+    await prepare(engine, clinics, superuser)
     sealed = await rows_of(superuser)
     users = {row["id"]: row["user_id"] for row in await superuser.fetch("SELECT id, user_id FROM audit_logs")}
     last = await superuser.fetchval("SELECT max(id) FROM checkpoints")
     await superuser.execute("UPDATE tasks SET title = 'young'")
-    await seal(superuser)
+    await seal(engine, superuser)
+    begins = await superuser.fetchval("SELECT created_at FROM checkpoints WHERE id = $1", last + 1)
     await superuser.execute("UPDATE tasks SET title = 'not sealed'")
     chain = await superuser.fetch(
         "SELECT * FROM checkpoints c JOIN checkpoint_parts p ON p.checkpoint = c.id ORDER BY p.id"
@@ -87,10 +93,13 @@ async def test_round_trip(
     young = [row for row in await rows_of(superuser) if row not in sealed]
 
     # As a killed run leaves it.
-    (tmp_path / f".trail-00000001-{last:08}.jsonl.gz.partial").write_bytes(b"half")
-    status, output, errors = await piccolo(database, tmp_path, "audit", "archive", f"--before={MONTH}")
-    assert (status, errors) == (0, ""), errors
-    (path,) = (tmp_path / "audit" / "archive").iterdir()
+    folder = tmp_path / "audit" / "archive"
+    folder.mkdir(parents=True)
+    (folder / f".trail-00000001-{last:08}.jsonl.gz.partial").write_bytes(b"half")
+    made = await make(folder, begins)
+    assert made is not None
+    (path,) = folder.iterdir()
+    assert path == made.path
     assert os.stat(path).st_mode & 0o077 == 0
     assert await rows_of(superuser) == young != []
     assert await superuser.fetch(
@@ -107,24 +116,29 @@ async def test_round_trip(
     assert counts["access_logs"] > 0
     assert record == {
         "upto_checkpoint": last,
-        "before": MONTH,
+        "before": f"{begins:%Y-%m}",
         "file": path.name,
         "sha256": digest_of(path),
         "rows": counts,
     }
-    assert f"{counts['audit_logs']} rows of audit_logs" in output
+    assert made.rows == counts
 
     for arguments in ((str(path),), (f"--file={path}",), (str(path), "--alone")):
         status, output, errors = await piccolo(database, tmp_path, "audit", "check_archive", *arguments)
         assert (status, errors) == (0, ""), errors
         assert f"{counts['audit_logs']} rows of audit_logs" in output
+    verified = await verify(engine)
+    assert (verified.archived, verified.warnings) == (last, [])
     before = await rows_of(superuser)
-    assert await make(tmp_path) is None
-    await make_older(superuser)
+    assert await make(tmp_path, begins) is None
+    status, output, _ = await piccolo(database, tmp_path, "audit", "archive", f"--before={datetime.now(UTC):%Y-%m}")
+    assert (status, output[:7]) == (0, "nothing")
     second = await make(tmp_path)
     assert second is not None
-    assert second.rows["audit_logs"] == len(young) - 1
-    assert len(before) == len(young) != len(await rows_of(superuser)) == 1
+    assert second.rows["audit_logs"] == len(young)
+    assert len(before) == len(young)
+    assert len(await rows_of(superuser)) == 0
+    assert (await verify(engine)).archived == second.upto_checkpoint > last
 
 
 async def is_in_order(path: Path, *, alone: bool) -> bool:
@@ -160,9 +174,11 @@ FORGERIES: dict[str, Callable[[list[Line]], Any]] = {
 }
 
 
-async def test_edited_file(clinics: tuple[Clinic, Clinic], superuser: asyncpg.Connection, tmp_path: Path) -> None:
+async def test_edited_file(
+    engine: FastlaneEngine, clinics: tuple[Clinic, Clinic], superuser: asyncpg.Connection, tmp_path: Path
+) -> None:
     """Whatever is changed in a file is found, what is sealed by the file itself, the rest with the database."""
-    await prepare(clinics, superuser)
+    await prepare(engine, clinics, superuser)
     made = await make(tmp_path)
     assert made is not None
     lines = read(made.path)
@@ -181,7 +197,7 @@ async def test_edited_file(clinics: tuple[Clinic, Clinic], superuser: asyncpg.Co
     assert not await is_in_order(tmp_path / "nowhere", alone=True)
 
     # Of another chain, which holds in itself.
-    await make_older(superuser)
+    await superuser.execute("SET session_replication_role = replica; UPDATE checkpoints SET hash = '' WHERE id = 1")
     await check(made.path, alone=True)
     with pytest.raises(Fault, match="checkpoint 1: is not the one that the database has"):
         await check(made.path, alone=False)
@@ -199,16 +215,23 @@ IN_DATABASE = {
 }
 
 
-async def test_edited_database(clinics: tuple[Clinic, Clinic], superuser: asyncpg.Connection, tmp_path: Path) -> None:
+async def test_edited_database(
+    engine: FastlaneEngine, clinics: tuple[Clinic, Clinic], superuser: asyncpg.Connection, tmp_path: Path
+) -> None:
     """What is not as it was sealed is named, nothing is deleted for it, and no file is left."""
-    await prepare(clinics, superuser)
+    await prepare(engine, clinics, superuser)
     row = await superuser.fetchval("SELECT id FROM audit_logs WHERE entity_type = 'case' LIMIT 1")
+    middle = await superuser.fetchval(
+        "SELECT max(checkpoint) FROM checkpoint_parts WHERE source = 'platform_logs' "
+        "AND checkpoint < (SELECT max(id) FROM checkpoints)"
+    )
+    assert middle > 1
     tables = ("audit_logs", "checkpoints", "checkpoint_parts", "platform_logs")
     for table in tables:
         await superuser.execute(f"CREATE TABLE kept_{table} AS SELECT * FROM {table}")
     await superuser.execute("SET session_replication_role = replica")
     for statement, message in IN_DATABASE.items():
-        await superuser.execute(statement.replace("$1", f"'{row}'").replace("$2", "2"))
+        await superuser.execute(statement.replace("$1", f"'{row}'").replace("$2", str(middle)))
         before = await rows_of(superuser)
         with pytest.raises(Fault, match=message) as error:
             await make(tmp_path / "archive")
@@ -220,9 +243,11 @@ async def test_edited_database(clinics: tuple[Clinic, Clinic], superuser: asyncp
     assert await make(tmp_path / "archive") is not None
 
 
-async def test_what_is_refused(clinics: tuple[Clinic, Clinic], superuser: asyncpg.Connection, tmp_path: Path) -> None:
+async def test_what_is_refused(
+    engine: FastlaneEngine, clinics: tuple[Clinic, Clinic], superuser: asyncpg.Connection, tmp_path: Path
+) -> None:
     """The database itself deletes what is sealed and in the file, and nothing else; no file replaces another."""
-    await prepare(clinics, superuser)
+    await prepare(engine, clinics, superuser)
     last = await superuser.fetchval("SELECT max(id) FROM checkpoints")
     await superuser.execute("UPDATE tasks SET title = 'not sealed'")
     before = await rows_of(superuser)
@@ -245,9 +270,9 @@ async def test_what_is_refused(clinics: tuple[Clinic, Clinic], superuser: asyncp
     assert "not sealed" in left[0][3]
     await transaction.rollback()
 
-    for month in ("2026", "2026-13", "2026-1", "soon", "9999-01"):
+    for text in ("2026", "2026-13", "2026-1", "soon", "9999-01"):
         with pytest.raises(Refused):
-            await archive(month, tmp_path, lambda _: None)
+            month(text)
     other = tmp_path / f"trail-00000001-{last:08}.jsonl.gz"
     other.write_bytes(b"Another database's.")
     with pytest.raises(OSError, match="is there already"):
