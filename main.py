@@ -32,6 +32,7 @@ from api.scope import TenantScopeMiddleware
 from api.security_headers import SecurityHeaders
 from api.service import service_routes
 from audit.recorder import LookRecorder
+from audit.sealer import sealing
 from audit.tables import AccessLog, AuditLog, Event
 from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task
 from cases.workflow import decided_by_few, opens_as_pending
@@ -78,7 +79,8 @@ def create_app(settings: Settings | None = None) -> Any:
     stream = mount("/api/events/stream", EventStream(Event, engine), below=False)
     tables = litestar([me, stream, *(mount(f"/api/{crud.table._meta.tablename}", crud) for crud in endpoints)])
     routes = service_routes(engine, metrics, served, VERSION)
-    service = litestar(routes, lifespan=[lambda _: open_pool(engine, settings, recorder)])
+    lifespan = [lambda _: open_pool(engine, settings, recorder), lambda _: sealing(engine, metrics.registry)]
+    service = litestar(routes, lifespan=lifespan)
     api = TenantScopeMiddleware(
         tables,
         engine,

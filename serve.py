@@ -18,6 +18,7 @@ from piccolo.apps.migrations.commands.forwards import run_forwards
 from pydantic import ValidationError
 
 from api.one_write import OneWriteProtocol
+from audit.epochs import begin_epoch, is_restored
 from demo.seed import is_wanted, load_demo
 from tenancy.database_url import InvalidDatabaseURL
 from tenancy.embedded import EmbeddedDatabaseError
@@ -40,6 +41,8 @@ def main() -> None:
             faults = settings.missing_for_production()
             if settings.database_url is not None:
                 faults += asyncio.run(production_faults(engine))
+            if not faults and asyncio.run(is_restored(engine)):
+                faults.append("DATABASE_URL: the database was restored; run `piccolo audit begin_epoch` first")
             if faults:
                 refuse(faults)
         require_free_port(settings)
@@ -85,6 +88,8 @@ async def prepare(settings: Settings) -> str | None:
         if not result.success:
             refuse([f"a migration failed: {result.message}"])
         await provision(owner, engine.databases.app())
+        if await begin_epoch(engine) is not None:
+            say("The database was restored: its audit trail goes on in a new epoch.")
     else:
         say("DIRECT_DATABASE_URL is not set: migrations and provisioning are left to you.")
     if not settings.seed or not await is_wanted():

@@ -43,6 +43,7 @@ class FastlaneEngine(PostgresEngine):
         self.databases = databases
         self.statement_timeout_ms = databases.settings.statement_timeout_ms
         self.keeps_statements = False
+        self.uses = 0  # How often a connection was given back: whether anybody did anything since.
         self._acts_as_owner = False
         self._owner: asyncpg.Connection | None = None
         super().__init__(config={})
@@ -93,6 +94,7 @@ class FastlaneEngine(PostgresEngine):
 
     async def release(self, connection: Any) -> None:
         """Gives back what `acquire` gave; a terminated connection too."""
+        self.uses += 1
         if self.pool is not None:
             self.pool.release(connection)
         elif connection is not self._owner:

@@ -3,6 +3,7 @@
 `.env.example` explains each one; a test keeps the two and the README equal.
 """
 
+from base64 import b64decode
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +11,15 @@ from urllib.parse import unquote
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _require_key(text: str) -> None:
+    try:
+        length = len(b64decode(text, validate=True))
+    except ValueError:
+        length = 0
+    if length != 32:
+        raise ValueError("a key is 32 bytes in base64")
 
 
 class Settings(BaseSettings):
@@ -39,20 +49,39 @@ class Settings(BaseSettings):
     tenant_rate_limit: int | None = Field(None, ge=1, le=10_000_000)
     audit_views: bool = True
 
+    audit_signing_key: SecretStr | None = None
+    audit_public_keys: Annotated[tuple[str, ...], NoDecode] = ()
+    audit_ledger: Path | None = None
+    audit_seal_seconds: float = Field(5, ge=0, le=3600)
+
     demo_password: SecretStr | None = Field(None, min_length=6)
     seed: bool = True
 
-    @field_validator("cors_origins", "trusted_proxies", mode="before")
+    @field_validator("cors_origins", "trusted_proxies", "audit_public_keys", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(item.strip() for item in value.split(",") if item.strip())
         return value
 
-    @field_validator("data_dir", mode="after")
+    @field_validator("data_dir", "audit_ledger", mode="after")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value else None
+
+    @field_validator("audit_signing_key", mode="after")
+    @classmethod
+    def _is_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _require_key(value.get_secret_value())
+        return value
+
+    @field_validator("audit_public_keys", mode="after")
+    @classmethod
+    def _are_keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for key in value:
+            _require_key(key)
+        return value
 
     @cached_property
     def is_production(self) -> bool:

@@ -22,7 +22,10 @@ class Tenant(Table, tablename="tenants", help_text="A clinic, isolated from all 
     """Root of isolation: every domain row belongs to exactly one tenant."""
 
     server_columns: ClassVar[tuple[str, ...]] = ("slug",)
-    triggers: ClassVar[dict[str, str]] = {"tenants.e_keep_slug": "tenancy.keep_slug_1 BEFORE UPDATE"}
+    triggers: ClassVar[dict[str, str]] = {
+        "tenants.e_keep_slug": "tenancy.keep_slug_1 BEFORE UPDATE",
+        "tenants.z_record_deletion": "audit.record_tenant_deletion_1 AFTER DELETE",
+    }
 
     id = UUID(primary_key=True)
     slug = Varchar(length=100, unique=True, required=True, help_text="URL-safe identifier.")

@@ -69,14 +69,14 @@ def settings_of(scope: Scope) -> list[str]:
     ]
 
 
-def begin_statement(scope: Scope, statement_timeout_ms: int) -> str:
-    """One simple-query message that opens the transaction and binds it.
+def begin_statement(scope: Scope, statement_timeout_ms: int, mode: str = "") -> str:
+    """One simple-query message that opens the transaction, in a mode such as ` READ ONLY`, and binds it.
 
     Parameters would need the extended protocol, and with it a round trip more.
     """
     bound = settings_of(scope)
     pairs = [*session_settings(statement_timeout_ms).items(), *zip(bound[::2], bound[1::2], strict=True)]
-    return "BEGIN;SELECT " + ",".join(f"set_config('{name}',{_literal(value)},true)" for name, value in pairs)
+    return f"BEGIN{mode};SELECT " + ",".join(f"set_config('{name}',{_literal(value)},true)" for name, value in pairs)
 
 
 class _Over:
@@ -99,6 +99,7 @@ class BoundTransaction(PostgresTransaction):
     """
 
     engine: "FastlaneEngine"
+    mode = ""
 
     def __init__(self, engine: "FastlaneEngine", allow_nested: bool = True, scope: Scope | None = None) -> None:
         super().__init__(engine=engine, allow_nested=allow_nested)
@@ -142,7 +143,7 @@ class BoundTransaction(PostgresTransaction):
 
     async def begin(self) -> None:
         if self.scope is not None:
-            await self.connection.execute(begin_statement(self.scope, self.engine.statement_timeout_ms))
+            await self.connection.execute(begin_statement(self.scope, self.engine.statement_timeout_ms, self.mode))
         elif self.engine.pool is not None:
             await self.connection.execute(_BEGIN_AS_LOGIN)
         else:
@@ -194,6 +195,15 @@ class BoundTransaction(PostgresTransaction):
         if not trusted:
             connection.terminate()
         await self.engine.release(connection)
+
+
+class SnapshotTransaction(BoundTransaction):
+    """Reads the database as it is at the first query, whatever is committed meanwhile."""
+
+    mode = " ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+    def __init__(self, engine: "FastlaneEngine", scope: Scope) -> None:
+        super().__init__(engine, allow_nested=False, scope=scope)
 
 
 async def finish_regardless(work: Any) -> None:

@@ -63,6 +63,7 @@ class TestDatabase:
             "direct_database_url": self.owner,
             "data_dir": data_dir,
             "pool_max_size": 4,
+            "audit_seal_seconds": 0,
             **overrides,
         }
         return Settings(_env_file=None, **values)

@@ -78,7 +78,7 @@ CREATE POLICY auditor ON platform_logs FOR INSERT TO fastlane_auditor WITH CHECK
 CREATE POLICY auditor_reads ON events FOR SELECT TO fastlane_auditor USING (true);
 
 -- Nobody edits what happened. Two changes come from the schema itself and pass: the rows of a tenant that is gone are
--- deleted, and the reference to a user who is gone is cleared. What redacts and archives is let through by WHEN.
+-- deleted, and the reference to a user who is gone is cleared. A checkpoint is signed once. What redacts and archives is let through by WHEN.
 CREATE FUNCTION audit.refuse_change_2() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
@@ -90,6 +90,10 @@ BEGIN
         IF NEW.user_id IS NULL
            AND to_jsonb(NEW) - 'user_id' = to_jsonb(OLD) - 'user_id'
            AND NOT EXISTS (SELECT FROM public.users u WHERE u.id = OLD.user_id) THEN
+            RETURN NEW;
+        END IF;
+    ELSIF TG_OP = 'UPDATE' AND TG_TABLE_NAME = 'checkpoints' THEN
+        IF OLD.signature = '' AND to_jsonb(NEW) - ARRAY['key_id', 'signature'] = to_jsonb(OLD) - ARRAY['key_id', 'signature'] THEN
             RETURN NEW;
         END IF;
     END IF;
