@@ -18,6 +18,7 @@ from api.exchange import (
     Receive,
     Scope,
     Send,
+    body_of,
     header,
     keep_body,
     read_body,
@@ -72,30 +73,23 @@ class TenantScopeMiddleware:
         identity = await self._directory.of_subject(subject)
         who = nobody(subject, client) if identity is None else _bind(identity, client)
         try:
-            await self._serve(subject, _require_user(identity), who, scope, body, receive, send)
+            scope[_KEY] = _require_user(identity)
+            keep_body(scope, body)
+            await self._serve(subject, who, scope, receive, send)
         except Exception as error:
             raise await self._looks.refused(scope, who, error) from error
 
-    async def _serve(  # noqa: PLR0913, PLR0917  # What is known of a request by now.
-        self,
-        subject: str,
-        identity: Identity,
-        who: TenantScope,
-        scope: Scope,
-        body: bytes,
-        receive: Receive,
-        send: Send,
-    ) -> None:
+    async def _serve(self, subject: str, who: TenantScope, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers an identified user. What it raises is still to be recorded."""
+        identity = identity_of(scope)
         allowance = await self._take(identity)
-        scope[_KEY] = identity
-        keep_body(scope, body)
         stream = expect_stream(scope)
         looks = expect_looks(scope)
         changes_users = scope["path"].startswith("/api/users/") and scope["method"] != "GET"
         held = HeldResponse()
         try:
             async with self._engine.request(who) as transaction:
-                await self._answer(scope, body, identity, transaction, held)
+                await self._answer(scope, body_of(scope), identity, transaction, held)
                 if held.status >= 400:
                     await transaction.rollback()
             if changes_users:

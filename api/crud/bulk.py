@@ -22,6 +22,7 @@ from api.crud.validation import Row, at_index
 from api.crud.writing import Writer
 from api.encoding import load_stored
 from api.exchange import body_of
+from api.looks import Listing, leave_look
 from api.problems import MAX_ERRORS, FieldError, Problem, invalid
 from api.query.parse import AFFECTED_OPTIONS, ListQuery, parse_query
 from api.query.shape import compact
@@ -76,6 +77,7 @@ class BulkWriter:
         else:
             statement = write_statements.update(self._table, changes[0], ids)
         bodies = statements.bodies_of(await fetch(statements.bounded(statement)))
+        leave_look(request.scope, Listing("list", len(bodies)))  # Found by a filter, and shown, changed or not.
         return json_answer(rows_body(b",".join(bodies)))
 
     async def delete(self, request: Request) -> Response:

@@ -105,6 +105,8 @@ async def test_lists_and_exports(
         await client.get(f"/api/{path}", headers=north.headers())
     await client.post("/api/cases/", json=north.body("cases"), headers=north.headers())
     assert await looks.summary() == []
+    await client.patch("/api/cases/?payer=Aetna", json={}, headers=north.headers())  # Changes nothing, and shows it.
+    assert await looks.summary() == [("list", "PATCH", "/api/cases/", "payer=*", 1, 200)]
     await client.head("/api/cases/", headers=north.headers(Role.staff) | {"User-Agent": AGENT})
     (row,) = await looks.accesses()
     assert (row["method"], row["tenant_id"], row["user_id"]) == ("HEAD", north.id, north.users[Role.staff])
@@ -112,7 +114,7 @@ async def test_lists_and_exports(
     assert await looks.views() == []
     own = await client.get("/api/access_logs/?access=export&row_count__gte=9&__cursor=", headers=north.headers())
     assert [row["row_count"] for row in own.json()["rows"]] == [9, 1500]
-    assert (await client.get("/api/access_logs/", headers=north.headers() | CSV)).text.count("\r\n") == 14
+    assert (await client.get("/api/access_logs/", headers=north.headers() | CSV)).text.count("\r\n") == 15
     assert (await client.get("/api/access_logs/count/", headers=south.headers())).json()["count"] == 1
     assert (await client.get("/api/access_logs/", headers=north.headers(Role.clinician))).status_code == 403
 

@@ -113,6 +113,12 @@ async def test_odd_bodies_tell_nothing(pair: Pair, table: str, role: Role) -> No
                 assert answers[0].status_code in (400, 403, 404, 422), f"{call} {body!r}"
 
 
+def assert_all(found: set[str], own: set[str]) -> None:
+    """Every own row and no other; of the log, which all tests of this file fill, as many as one answer holds."""
+    assert found <= own
+    assert len(found) == min(len(own), 1000)
+
+
 @every_readable_cell
 async def test_lists_hold_own_rows(pair: Pair, table: str, role: Role) -> None:
     """Lists, ids and count hold every own row and no other, however they are sorted, widened or paged."""
@@ -124,13 +130,13 @@ async def test_lists_hold_own_rows(pair: Pair, table: str, role: Role) -> None:
         for extra in ({}, widening):
             answer = await pair.client.get(f"/api/{table}/?__page_size=1000{query}", headers=headers | extra)
             assert answer.status_code == 200, answer.text
-            assert {row["id"] for row in answer.json()["rows"]} == own, query
+            assert_all({row["id"] for row in answer.json()["rows"]}, own)
             assert answer.json().get("total", len(own)) == len(own)
             assert answer.headers.get("content-range", f"/{len(own)}").endswith(f"/{len(own)}")
             assert leaks(answer, marks) == [], query
             own = await pair.ids(pair.own, table)  # The log has one more after each look.
     answer = await pair.client.get(f"/api/{table}/ids/", headers=headers)
-    assert set(answer.json()) == own
+    assert_all(set(answer.json()), own)
     assert leaks(answer, marks) == []
     own = await pair.ids(pair.own, table)
     answer = await pair.client.get(f"/api/{table}/count/", headers=headers)
