@@ -22,7 +22,7 @@ from tests.cluster import TestDatabase
 from tests.conftest import Running
 
 PATH = "/api/events/stream/"
-LONGEST_SECONDS = 30
+LONGEST_SECONDS = 20
 # In front of everything.
 FIRST_ID = f"0-0-{0:032}"
 _CASE = """

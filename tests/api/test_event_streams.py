@@ -4,15 +4,16 @@ import asyncio
 import random
 import re
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
+import pytest_asyncio
 
-from api.event_stream import endpoint
+from api.event_stream import endpoint, reading
 from api.event_stream.positions import Position
 from api.event_stream.reading import EventReader, Page
 from tenancy.settings import Settings
@@ -40,10 +41,12 @@ IN_ORDER = "SELECT id::text FROM events WHERE tenant_id = $1 ORDER BY transactio
 CASES, RECONNECTS = 1_000, 50
 
 
-@asynccontextmanager
-async def through(way: str, settings: Settings, database: TestDatabase) -> AsyncIterator[Settings]:
+@pytest_asyncio.fixture(params=["directly", pytest.param("pooled", marks=pytest.mark.needs("pgbouncer"))])
+async def reached(
+    request: pytest.FixtureRequest, settings: Settings, database: TestDatabase
+) -> AsyncIterator[Settings]:
     """The settings of an app that reaches its database directly, or through a pooler."""
-    if way == "directly":
+    if request.param == "directly":
         yield settings
         return
     async with pgbouncer(database, settings.data_dir, pool_size=3) as url:
@@ -58,19 +61,19 @@ async def told(connection: asyncpg.Connection, clinic: Clinic) -> list[str]:
 # -- Nothing lost, nothing twice ---------------------------------------------
 
 
-@pytest.mark.parametrize("way", ["directly", pytest.param("pooled", marks=pytest.mark.needs("pgbouncer"))])
 async def test_reconnects_during_writes(
     database: TestDatabase,
     clinics: tuple[Clinic, Clinic],
-    settings: Settings,
+    reached: Settings,
     superuser: asyncpg.Connection,
-    way: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A client that reconnects 50 times during 2,000 writes of two tenants, whose transactions overlap and end in
     another order than they began, has every event of its own once, in order, and none of the other's."""
     north, south = clinics
+    monkeypatch.setattr(reading, "PAGE_ROWS", 7)  # Who comes back reads several pages.
     before = await told(superuser, north)
-    async with through(way, settings, database) as reached, writers(database, *clinics * 4) as made:
+    async with writers(database, *clinics * 4) as made:
         async for app in serve(reached):
             choice = random.Random(6)
             headers = north.headers(Role.staff)
