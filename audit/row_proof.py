@@ -134,12 +134,15 @@ class RowProof:
 
     def _fault_of(self, row: Any, sealed: Sealed) -> str | None:
         body = hashlib.sha256(row["body"].encode()).hexdigest()
-        redaction = self._records.redactions.get((row["source"], row["id"]))
-        bodies = redaction.bodies if redaction else [body]
-        self.redacted += redaction is not None
-        # A row may have been redacted before it was sealed: then it was sealed with a later one of its bodies.
-        if bodies[-1] != body or all(_leaf(row["header"], was) != sealed.leaf for was in bodies):
-            return "was edited"
+        bodies = self._records.redactions.get((row["source"], row["id"]))
+        if bodies is None:
+            if _leaf(row["header"], body) != sealed.leaf:
+                return "was edited"
+        else:
+            self.redacted += 1
+            # It may have been redacted before it was sealed: then it was sealed with a later one of its bodies.
+            if bodies[-1] != body or all(_leaf(row["header"], was) != sealed.leaf for was in bodies):
+                return "was edited"
         if row["seconds"] > sealed.link.microseconds / 1e6 + TOLERANCE_SECONDS:
             return "its time is later than that of the checkpoint"
         return self._backdated(row)

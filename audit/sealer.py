@@ -25,6 +25,7 @@ SEAL_LOCK = 1_634_296_434  # As in fold_1.
 BUSY_SECONDS = 120.0
 RARELY_SECONDS = 3600.0
 LONGEST_PAUSE_SECONDS = 60.0
+FOLD_SECONDS = 300  # For what one transaction may have written.
 SHUTDOWN_SECONDS = 3.0
 WRITTEN_MEANWHILE = 30  # How far others may be ahead in the ledger; its `append` compares those.
 STATE_CONFLICT = "FL409"
@@ -71,6 +72,7 @@ class Sealer:
         columns = f"{SELECT_LINK}, upto < audit.horizon_1() AS has_more"
         try:
             async with self.engine.transaction(allow_nested=False, scope=SEALER) as transaction:
+                await transaction.fetch(f"SET LOCAL statement_timeout = '{FOLD_SECONDS}s'")
                 if wait:
                     await transaction.fetch("SELECT pg_advisory_xact_lock($1)", SEAL_LOCK)
                 rows = [dict(row) for row in await transaction.fetch(f"{columns} FROM audit.fold_1()")]

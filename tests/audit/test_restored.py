@@ -18,6 +18,7 @@ from tests.audit.tampered import seal_three, write
 from tests.clinics import Clinic
 from tests.cluster import TestDatabase
 from tests.test_commands import piccolo
+from tests.test_serve import SECRETS, refusal
 
 
 def run(name: str, *arguments: str, sent: str = "") -> str:
@@ -59,6 +60,8 @@ async def test_restored(
     assert "run piccolo audit begin_epoch" in errors
     with pytest.raises(RestoredDatabase, match="run piccolo audit begin_epoch"):
         await Sealer(engine).seal()
+    (reason,) = await refusal(tmp_path, ENVIRONMENT="production", DATABASE_URL=restored.app, **SECRETS)
+    assert "run `piccolo audit begin_epoch` first" in reason
 
     status, output, errors = await piccolo(restored, tmp_path, "audit", "begin_epoch")
     assert (status, output) == (0, f"an epoch has begun: transactions count from {1 << 48} on\n"), errors
