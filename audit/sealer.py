@@ -47,6 +47,7 @@ class Sealer:
         self._key = SigningKey.from_settings(settings)
         self._ring = KeyRing.from_settings(settings)
         self._ledger: Ledger | None = None
+        self._is_behind = False
 
     async def seal(self, *, wait: bool = False) -> Link | None:
         """The next checkpoint, committed and in the ledger; None where there is nothing to seal.
@@ -92,18 +93,25 @@ class Sealer:
         """Into the ledger, and what it lacks before it."""
         if self._ledger is None:
             self._ledger = await ledger_of(self.engine)
-        elif link is None:
+        elif link is None and not self._is_behind:
             return  # Whoever made the last one writes it, or whoever makes the next.
+        self._is_behind = True
         last = await asyncio.to_thread(self._ledger.last)
         number = last.id if last else 0
-        if link is not None and link.id + WRITTEN_MEANWHILE < number:
-            raise LedgerConflict(f"the ledger {self._ledger.path} has checkpoints after {link.id}, which was made now")
-        if link is not None and link.id <= number + 1:
+        if link is not None and number - WRITTEN_MEANWHILE <= link.id <= number + 1:
             await asyncio.to_thread(self._ledger.append, [link], self._ring)
-            return
-        while links := await links_after(self.engine, number):
-            await asyncio.to_thread(self._ledger.append, links, self._ring)
-            number = links[-1].id
+        else:
+            await self._catch_up(self._ledger, number)
+        self._is_behind = False
+
+    async def _catch_up(self, ledger: Ledger, number: int) -> None:
+        """Appends from the database, beginning with what the ledger has last: it must be the same there."""
+        links = await links_after(self.engine, max(number - 1, 0))
+        if number and not links:
+            raise LedgerConflict(f"checkpoint {number}: is in the ledger and not in the database")
+        while links:
+            await asyncio.to_thread(ledger.append, links, self._ring)
+            links = await links_after(self.engine, links[-1].id)
 
 
 async def seal(engine: FastlaneEngine) -> Link | None:
