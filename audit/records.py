@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 
 from audit.chain import Fault
@@ -29,21 +29,14 @@ SELECT audit.epoch_base_1() AS base, audit.next_transaction_1() AS unheard_of,
 
 
 @dataclass(frozen=True, slots=True)
-class Redaction:
-    """What became of the body of a row: the hashes of what it was at first, and after each redaction."""
-
-    bodies: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
 class Records:
-    """Tenants by id, and those that were deleted, with the number of the transaction that did it; redactions by
-    source and row; the last checkpoint whose rows are in an archive; when epochs began; and from which transaction
-    number on there can be no row."""
+    """Tenants by id, and those that were deleted, with the number of the transaction that did it; by source and row
+    the hashes that a redacted body had at first and after each redaction; the last checkpoint whose rows are in an
+    archive; when epochs began; and from which transaction number on there can be no row."""
 
     slugs: dict[UUID, str]
     deleted: dict[UUID, int]
-    redactions: dict[tuple[str, UUID], Redaction]
+    redactions: dict[tuple[str, UUID], list[str]]
     archived: int
     epoch_numbers: Sequence[int]
     epoch_seconds: Sequence[float]
@@ -62,9 +55,9 @@ class Records:
 
 async def read_records(transaction: BoundTransaction) -> Records:
     """All of them. Raises `Fault` where two contradict each other."""
-    redactions: dict[tuple[str, UUID], Redaction] = {}
+    redactions: dict[tuple[str, UUID], list[str]] = {}
     for row in await transaction.fetch(_REDACTED):
-        bodies = redactions.setdefault((row["source"], row["id"]), Redaction()).bodies
+        bodies = redactions.setdefault((row["source"], row["id"]), [])
         if bodies and bodies[-1] != row["was"]:
             raise Fault(f"{row['source']} row {row['id']}: its redactions do not follow each other")
         bodies.extend([row["now"]] if bodies else [row["was"], row["now"]])

@@ -27,7 +27,8 @@ SELECT source, tenant_id, id, transaction_id, extract(epoch FROM created_at)::fl
 _CONTRADICTION = """
 SELECT tenant_id, id, transaction_id FROM audit_logs
  WHERE transaction_id >= $1 AND transaction_id < $2
-   AND user_id IS NOT NULL AND actor LIKE 'user:%' AND actor <> 'user:' || user_id ORDER BY transaction_id LIMIT 1
+   AND user_id IS NOT NULL AND actor LIKE 'user:%' AND actor <> 'user:' || user_id
+   AND ($3::uuid IS NULL OR tenant_id = $3) ORDER BY transaction_id LIMIT 1
 """
 
 
@@ -75,7 +76,7 @@ class RowProof:
         for (source, key), sealed in expected.items():
             row = {"source": source, "id": key, "tenant_id": sealed.tenant_id}
             faults.append((sealed.link.id, self._name(row, sealed.link.id) + "is missing"))
-        for row in await self._transaction.fetch(_CONTRADICTION, self._upto, uptos[-1]):
+        for row in await self._transaction.fetch(_CONTRADICTION, self._upto, uptos[-1], self._tenant_id):
             number = links[bisect_right(uptos, row["transaction_id"])].id
             faults.append((number, self._name({**row, "source": "audit_logs"}, number) + "user_id was edited"))
         if faults:
@@ -134,12 +135,15 @@ class RowProof:
 
     def _fault_of(self, row: Any, sealed: Sealed) -> str | None:
         body = hashlib.sha256(row["body"].encode()).hexdigest()
-        redaction = self._records.redactions.get((row["source"], row["id"]))
-        bodies = redaction.bodies if redaction else [body]
-        self.redacted += redaction is not None
-        # A row may have been redacted before it was sealed: then it was sealed with a later one of its bodies.
-        if bodies[-1] != body or all(_leaf(row["header"], was) != sealed.leaf for was in bodies):
-            return "was edited"
+        bodies = self._records.redactions.get((row["source"], row["id"]))
+        if bodies is None:
+            if _leaf(row["header"], body) != sealed.leaf:
+                return "was edited"
+        else:
+            self.redacted += 1
+            # It may have been redacted before it was sealed: then it was sealed with a later one of its bodies.
+            if bodies[-1] != body or all(_leaf(row["header"], was) != sealed.leaf for was in bodies):
+                return "was edited"
         if row["seconds"] > sealed.link.microseconds / 1e6 + TOLERANCE_SECONDS:
             return "its time is later than that of the checkpoint"
         return self._backdated(row)

@@ -25,6 +25,7 @@ SEAL_LOCK = 1_634_296_434  # As in fold_1.
 BUSY_SECONDS = 120.0
 RARELY_SECONDS = 3600.0
 LONGEST_PAUSE_SECONDS = 60.0
+FOLD_SECONDS = 300  # For what one transaction may have written.
 SHUTDOWN_SECONDS = 3.0
 WRITTEN_MEANWHILE = 30  # How far others may be ahead in the ledger; its `append` compares those.
 STATE_CONFLICT = "FL409"
@@ -46,6 +47,7 @@ class Sealer:
         self._key = SigningKey.from_settings(settings)
         self._ring = KeyRing.from_settings(settings)
         self._ledger: Ledger | None = None
+        self._is_behind = False
 
     async def seal(self, *, wait: bool = False) -> Link | None:
         """The next checkpoint, committed and in the ledger; None where there is nothing to seal.
@@ -71,6 +73,7 @@ class Sealer:
         columns = f"{SELECT_LINK}, upto < audit.horizon_1() AS has_more"
         try:
             async with self.engine.transaction(allow_nested=False, scope=SEALER) as transaction:
+                await transaction.fetch(f"SET LOCAL statement_timeout = '{FOLD_SECONDS}s'")
                 if wait:
                     await transaction.fetch("SELECT pg_advisory_xact_lock($1)", SEAL_LOCK)
                 rows = [dict(row) for row in await transaction.fetch(f"{columns} FROM audit.fold_1()")]
@@ -90,18 +93,25 @@ class Sealer:
         """Into the ledger, and what it lacks before it."""
         if self._ledger is None:
             self._ledger = await ledger_of(self.engine)
-        elif link is None:
+        elif link is None and not self._is_behind:
             return  # Whoever made the last one writes it, or whoever makes the next.
+        self._is_behind = True
         last = await asyncio.to_thread(self._ledger.last)
         number = last.id if last else 0
-        if link is not None and link.id + WRITTEN_MEANWHILE < number:
-            raise LedgerConflict(f"the ledger {self._ledger.path} has checkpoints after {link.id}, which was made now")
-        if link is not None and link.id <= number + 1:
+        if link is not None and number - WRITTEN_MEANWHILE <= link.id <= number + 1:
             await asyncio.to_thread(self._ledger.append, [link], self._ring)
-            return
-        while links := await links_after(self.engine, number):
-            await asyncio.to_thread(self._ledger.append, links, self._ring)
-            number = links[-1].id
+        else:
+            await self._catch_up(self._ledger, number)
+        self._is_behind = False
+
+    async def _catch_up(self, ledger: Ledger, number: int) -> None:
+        """Appends from the database, beginning with what the ledger has last: it must be the same there."""
+        links = await links_after(self.engine, max(number - 1, 0))
+        if number and not links:
+            raise LedgerConflict(f"checkpoint {number}: is in the ledger and not in the database")
+        while links:
+            await asyncio.to_thread(ledger.append, links, self._ring)
+            links = await links_after(self.engine, links[-1].id)
 
 
 async def seal(engine: FastlaneEngine) -> Link | None:

@@ -43,9 +43,7 @@ async def verify(engine: FastlaneEngine, tenant_id: UUID | None = None, progress
     ring = KeyRing.from_settings(engine.databases.settings)
     try:
         ledger = await ledger_of(engine)
-        if not ledger.exists():
-            verified.warnings.append(_no_ledger(ledger))
-        await _require_end(engine, ledger)
+        await _check_end(engine, ledger, verified)
         await _seal(engine, verified)
         length = ledger.length()  # Before the snapshot: what stands here was committed before.
         async with SnapshotTransaction(engine, READER) as transaction:
@@ -57,22 +55,16 @@ async def verify(engine: FastlaneEngine, tenant_id: UUID | None = None, progress
     return verified
 
 
-def _no_ledger(ledger: Ledger) -> str:
-    others = ledger.path.parent.exists() and any(ledger.path.parent.glob("*.jsonl"))
-    return f"there is no ledger {ledger.path}: whether the end of the chain was cut off cannot be told" + (
-        "; the directory has ledgers of other databases" if others else ""
-    )
-
-
-async def _require_end(engine: FastlaneEngine, ledger: Ledger) -> None:
+async def _check_end(engine: FastlaneEngine, ledger: Ledger, verified: Verified) -> None:
     last = ledger.last()
-    if last is None:
-        return
+    others = any(ledger.path.parent.glob("*.jsonl"))
     async with SnapshotTransaction(engine, READER) as transaction:
-        rows = await transaction.fetch(f"{SELECT_LINK} FROM checkpoints WHERE id = $1", last.id)
         (end,) = await transaction.fetch("SELECT coalesce(max(id), 0) AS id FROM checkpoints")
-    if not rows and end["id"] < last.id:
+    if last is not None and last.id > end["id"]:
         raise Fault(_cut_off(end["id"] + 1, last))
+    if not ledger.exists() and (end["id"] or others):
+        told = f"there is no ledger {ledger.path}: whether the end of the chain was cut off cannot be told"
+        verified.warnings.append(told + ("; the directory has those of other databases" if others else ""))
 
 
 def _cut_off(number: int, last: Link) -> str:

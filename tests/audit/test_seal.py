@@ -197,9 +197,10 @@ async def test_rest_and_trouble(
     assert not await task.seal()
     assert task.is_due()
     (tmp_path / "audit").unlink()
-    await write("north")
     assert await task.seal()
     assert not task.is_due()
+    ledger = await ledger_of(engine)
+    assert [link.id for link in ledger.links(ledger.length())] == [1, 2]
     busy = SealingTask(engine, settings.model_copy(update={"pool_min_size": 1}), CollectorRegistry())
     assert await busy.seal()
     assert busy.is_due()

@@ -67,7 +67,9 @@ TAMPERED = {
     f"DELETE FROM audit_logs WHERE id = {NORTH}": ROW + "is missing",
     f"DELETE FROM access_logs WHERE id = {LOOK}": r"access_logs row .* checkpoint 2: is missing",
     # Rows that were not there: as of now, as of then, as of later, as of nobody.
-    COPY.format(columns="", values="", row=NORTH, time="now() - interval '1 hour'"): r"checkpoint 4: was backdated",
+    COPY.format(
+        columns="", values="", row=NORTH, time="now() - interval '1 hour'"
+    ): r"4: was backdated.*after checkpoint 3",
     COPY.format(columns="", values="", row=NORTH, time="now() + interval '1 hour'"): r"checkpoint 4: its time is later",
     COPY.format(columns=", transaction_id", values=", transaction_id", row=NORTH, time="created_at"): ROW + "was added",
     COPY.format(columns=", transaction_id", values=", 1 << 50", row=NORTH, time="now()"): "which no transaction had",
@@ -108,6 +110,11 @@ HONEST = {
 }
 
 
+# As if the database had been there for a while.
+AGE = """SET session_replication_role = replica;
+UPDATE platform_logs SET created_at = created_at - interval '1 day'"""
+
+
 async def found(engine: FastlaneEngine) -> str:
     """What verifying names; nothing when all is well."""
     try:
@@ -119,6 +126,9 @@ async def found(engine: FastlaneEngine) -> str:
 
 @pytest.fixture
 async def sealed(engine: FastlaneEngine, clinics: tuple[Clinic, Clinic], database: TestDatabase) -> TestDatabase:
+    superuser = await asyncpg.connect(database.superuser)
+    await superuser.execute(AGE)
+    await superuser.close()
     await seal_three(engine, clinics[0].id)
     return database
 
@@ -149,14 +159,25 @@ async def test_the_honest_pass(sealed: TestDatabase, engine: FastlaneEngine, tmp
         assert (statements, verified) == (statements, told)
 
 
+@pytest.mark.usefixtures("clinics")
+async def test_older_than_the_database(engine: FastlaneEngine, superuser: asyncpg.Connection) -> None:
+    """Before there is any checkpoint, a row from before the database was made is a backdated one."""
+    some = "(SELECT id FROM audit_logs LIMIT 1)"
+    await superuser.execute(COPY.format(columns="", values="", row=some, time="now() - interval '1 hour'"))
+    assert re.search("checkpoint 1: was backdated: .* before the epoch", await found(engine))
+
+
 async def test_the_end_that_was_cut_off(sealed: TestDatabase, engine: FastlaneEngine, tmp_path: Path) -> None:
     """What was sealed over a cut-off end is not what the ledger has. Without a ledger it is missed, with a warning."""
     async with copied(sealed, tmp_path) as superuser:
         await superuser.execute(CUT)
         await superuser.execute("SET session_replication_role = origin; UPDATE rulesets SET payer = 'x'")
+        sealer = Sealer(engine)
         with pytest.raises(LedgerConflict, match="checkpoint 3: is not the one that the ledger"):
-            await Sealer(engine).seal_all(wait=True)
-        assert "checkpoint 3: is not the one that the ledger has" in await found(engine)
+            await sealer.seal_all(wait=True)
+        with pytest.raises(LedgerConflict, match="checkpoint 3: is not the one that the ledger"):
+            await sealer.seal_all(wait=True)
+        assert "checkpoint 3: is not the one that the ledger" in await found(engine)
     async with copied(sealed, tmp_path) as superuser:
         await superuser.execute(CUT)
         shutil.rmtree(engine.databases.settings.data_dir / "audit")
