@@ -93,7 +93,7 @@ def configuration(url: str, token: str, role: Role) -> SchemathesisConfig:
 
 def sayable(document: dict[str, Any]) -> dict[str, Any]:
     """The document, narrowed to what a schema can say: groups and CSV have a grammar, a cursor is the server's, a
-    page of related rows is smaller, and a bulk change needs one filter of many."""
+    page of related rows is smaller, a history has pages or a time, and a bulk change needs one filter of many."""
     parameters = document["components"]["parameters"]
     for name, parameter in parameters.items():
         if name.endswith(".__page_size"):
@@ -110,6 +110,7 @@ def sayable(document: dict[str, Any]) -> dict[str, Any]:
                 {**item, "required": True} if is_bulk and item["name"] == "id__in" else item
                 for item in found
                 if item["name"] not in ("__or", "__and", "__not", "__cursor")
+                and not (path.endswith("/history/") and item["name"].startswith("__"))
             ]
     return document
 

@@ -4,8 +4,12 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import httpx
 
 from tests.audit.test_trail import ENTITIES
+from tests.clinics import Clinic
+
+Clinics = tuple[Clinic, Clinic]
 
 NEWS = """
 SELECT l.action, l.entity_type, l.entity_id::text, l.changes, l.user_id, l.actor FROM audit_logs l
@@ -49,3 +53,14 @@ async def restore_in_sql(connection: asyncpg.Connection, bound: tuple[str, str, 
         count: int = await connection.fetchval(RESTORE, table, row)
         assert await connection.fetchval("SELECT current_setting('app.restores', true)") == ""
         return count
+
+
+def row_path(table: str, row: object) -> str:
+    """Where the API has the row."""
+    return f"/api/{table}/{row}/"
+
+
+async def history(client: httpx.AsyncClient, clinic: Clinic, path: str) -> list[dict[str, Any]]:
+    """The versions of the row at the path, as the clinic's admin sees them."""
+    rows: list[dict[str, Any]] = (await client.get(f"{path}history/", headers=clinic.headers())).json()["rows"]
+    return rows
