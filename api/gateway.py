@@ -19,6 +19,7 @@ log = structlog.get_logger()
 
 _API_PARTS = frozenset({"me", *(table for table, _ in PERMISSIONS)})
 _COLLECTION_PATHS = frozenset({"ids", "count", "new", "schema", "references"})
+_ROW_PATHS = frozenset({"history", "restore"})
 
 
 class Metrics:
@@ -121,7 +122,8 @@ def route_of(path: str) -> str:
         is_stream = parts[1:] == ["events", "stream"]
         known = len(parts) == 2 or is_stream or (len(parts) == 3 and parts[2] in _COLLECTION_PATHS)
         table = parts[1] if parts[1] in _API_PARTS else "unknown"
-        return f"/api/{table}/" + ("" if len(parts) == 2 else f"{parts[2]}/" if known else "{id}/")
+        below = f"{parts[3]}/" if len(parts) == 4 and parts[3] in _ROW_PATHS else ""
+        return f"/api/{table}/" + ("" if len(parts) == 2 else f"{parts[2]}/" if known else f"{{id}}/{below}")
     if parts[0] in ("admin", "docs"):
         return f"/{parts[0]}/"
     return f"/{parts[0]}" if parts[0] in ("", "healthz", "readyz", "metrics", "openapi.json") else "other"

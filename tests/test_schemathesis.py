@@ -93,7 +93,8 @@ def configuration(url: str, token: str, role: Role) -> SchemathesisConfig:
 
 def sayable(document: dict[str, Any]) -> dict[str, Any]:
     """The document, narrowed to what a schema can say: groups and CSV have a grammar, a cursor is the server's, a
-    page of related rows is smaller, a bulk change needs one filter of many, and the answer of a stream has no end."""
+    page of related rows is smaller, a history has pages or a time, a bulk change needs one filter of many, and the
+    answer of a stream has no end."""
     del document["paths"]["/api/events/stream/"]
     parameters = document["components"]["parameters"]
     for name, parameter in parameters.items():
@@ -111,6 +112,7 @@ def sayable(document: dict[str, Any]) -> dict[str, Any]:
                 {**item, "required": True} if is_bulk and item["name"] == "id__in" else item
                 for item in found
                 if item["name"] not in ("__or", "__and", "__not", "__cursor")
+                and not (path.endswith("/history/") and item["name"].startswith("__"))
             ]
     return document
 

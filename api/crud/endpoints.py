@@ -16,8 +16,10 @@ from starlette.responses import Response
 
 from api.crud.answers import json_answer
 from api.crud.bulk import BulkWriter
+from api.crud.history import History, has_history
 from api.crud.models import create_body
 from api.crud.reading import Reader
+from api.crud.restoring import Restorer, can_restore
 from api.crud.writing import Writer
 from api.exchange import Receive, Scope, Send
 from api.problems import Problem, not_found
@@ -36,6 +38,7 @@ _COLLECTION = {
 }
 _ROW = {"GET": Operation.read, "PUT": Operation.update, "PATCH": Operation.update, "DELETE": Operation.delete}
 _READ = {"GET": Operation.read}
+_RESTORE = {"POST": Operation.update}
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -55,6 +58,8 @@ class TenantCRUD(PiccoloCRUD):
         self._reader = Reader(table, seal, viewed or {})
         self._writer = Writer(table, rules, viewed or {})
         self._bulk = BulkWriter(self._writer)
+        self._history = History(table)
+        self._restorer = Restorer(self._writer)
         self._create_body = create_body(table)
         self._schema = orjson.dumps(self._create_body.model_json_schema())
         self._paths: Mapping[str, Endpoint] = {
@@ -65,15 +70,20 @@ class TenantCRUD(PiccoloCRUD):
             "schema": self.get_schema,
             "references": self.get_references,
         }
+        self._row_paths: Mapping[str, Endpoint] = {
+            **({"history": self.get_history} if has_history(table) else {}),
+            **({"restore": self.restore} if can_restore(table) else {}),
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The stock router tries a pattern after the other, and builds two layers around each handler; these paths
         are few and fixed."""
-        name = scope["path"].strip("/")
-        if "/" in name:
+        name, slash, below = scope["path"].strip("/").partition("/")
+        endpoint = self._row_paths.get(below) if slash else self._paths.get(name, self.detail)
+        if endpoint is None:
             raise not_found()
         scope["path_params"] = {"row_id": name}
-        answer = await self._paths.get(name, self.detail)(Request(scope, receive))
+        answer = await endpoint(Request(scope, receive))
         await answer(scope, receive, send)
 
     async def root(self, request: Request) -> Response:
@@ -89,10 +99,7 @@ class TenantCRUD(PiccoloCRUD):
 
     async def detail(self, request: Request) -> Response:
         self._authorize(request, _ROW)
-        try:
-            row_id = UUID(request.path_params["row_id"])
-        except ValueError:
-            raise not_found() from None
+        row_id = _row_id(request)
         match request.method:
             case "PUT":
                 return await self._writer.change(request, row_id, whole=True)
@@ -101,6 +108,15 @@ class TenantCRUD(PiccoloCRUD):
             case "DELETE":
                 return await self._writer.delete(request, row_id)
         return await self._reader.one(request, row_id)
+
+    async def get_history(self, request: Request) -> Response:
+        """A look at one row, as `detail` is."""
+        self._authorize(request, _READ)
+        return await self._history.read(request, _row_id(request))
+
+    async def restore(self, request: Request) -> Response:
+        self._authorize(request, _RESTORE)
+        return await self._restorer.restore(request, _row_id(request))
 
     async def get_count(self, request: Request) -> Response:
         self._authorize(request, _READ)
@@ -144,3 +160,10 @@ class TenantCRUD(PiccoloCRUD):
         require(identity_of(request.scope).role, self._name, operation)
         if not takes_parameters:
             parse_query(self.table, request.query_params.multi_items(), frozenset(), filters=False)
+
+
+def _row_id(request: Request) -> UUID:
+    try:
+        return UUID(request.path_params["row_id"])
+    except ValueError:
+        raise not_found() from None

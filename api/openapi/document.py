@@ -8,6 +8,7 @@ from piccolo.table import Table
 from api.openapi.event_stream import event_stream_paths
 from api.openapi.operations import operation, problem_name, success, table_paths
 from api.openapi.schemas import PROBLEM, Schema, json_object, ref, table_schemas
+from api.openapi.versions import version_paths, version_schemas
 from api.problems import MEDIA_TYPE, TITLES
 from tenancy.permissions import Operation, allowed_to_any
 from tenancy.tables import Role
@@ -68,8 +69,8 @@ def openapi_document(tables: Sequence[type[Table]], version: str) -> Document:
     schemas: Document = {"Problem": PROBLEM, "Me": _ME}
     for table in tables:
         verbs = frozenset(item.value for item in allowed_to_any(table._meta.tablename))
-        schemas |= table_schemas(table, verbs)
-        paths |= table_paths(table, verbs)
+        schemas |= table_schemas(table, verbs) | version_schemas(table)
+        paths |= table_paths(table, verbs) | version_paths(table)
         if table._meta.tablename == STREAMED:
             paths |= event_stream_paths(table)
     parameters: Document = {}

@@ -162,7 +162,12 @@ def _value(column: Column, alias: str) -> str:
     name = f'{alias}."{column._meta.db_column_name}"'
     if not isinstance(column, Timestamptz):
         return name
-    return f"replace(to_char({name} AT TIME ZONE 'UTC', {_RFC_3339}), '.000000', '')"
+    return utc_text(name)
+
+
+def utc_text(moment: str) -> str:
+    """A SQL expression: a time as it stands in JSON."""
+    return f"replace(to_char({moment} AT TIME ZONE 'UTC', {_RFC_3339}), '.000000', '')"
 
 
 def _related(relation: Relation, shape: Shape, alias: str, next_alias: Callable[[], str], *, of_many: bool) -> str:

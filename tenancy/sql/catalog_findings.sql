@@ -61,6 +61,22 @@ SELECT 'policy is not one of the boundary', format('%s.%s', p.relname, p.polname
   FROM tenant_policy p
  WHERE p.polname NOT IN ('tenant_bound', 'tenant_isolation')
  UNION ALL
+-- Whoever acts for a tenant calls what this role owns: it must see, and write, the bound tenant's rows alone.
+SELECT 'the restorer is not confined to the bound tenant', format('%s.%s', t.relname, coalesce(p.polname, 'restorer'))
+  FROM tenant_table t
+  LEFT JOIN pg_policy p ON p.polrelid = t.oid AND p.polroles && ARRAY[0::oid, 'fastlane_restorer'::regrole::oid]
+ WHERE CASE WHEN p.polname IS NULL THEN
+            t.relname = 'audit_logs' OR has_table_privilege('fastlane_tenant', t.oid, 'INSERT')
+            AND EXISTS (SELECT FROM pg_trigger a WHERE a.tgrelid = t.oid AND a.tgname = 'z_audit_delete')
+       ELSE p.polname <> 'restorer' OR p.polwithcheck IS NOT NULL OR pg_get_expr(p.polqual, p.polrelid) IS DISTINCT FROM
+            '(tenant_id = ( SELECT (NULLIF(current_setting(''app.tenant_id''::text, true), ''''::text))::uuid AS "nullif"))'
+       END
+ UNION ALL
+SELECT 'the restorer may do more than read and insert', format('%s by fastlane_restorer', relname) FROM tenant_table
+ WHERE has_table_privilege('fastlane_restorer', oid, 'DELETE, TRUNCATE')
+    OR has_any_column_privilege('fastlane_restorer', oid, 'UPDATE')
+    OR relname = 'audit_logs' AND has_any_column_privilege('fastlane_restorer', oid, 'INSERT')
+ UNION ALL
 SELECT 'trigger is missing, disabled or altered', split_part(expected, '=', 1) FROM unnest($3::text[]) AS expected
  WHERE expected NOT IN (SELECT described FROM actual_trigger)
  UNION ALL

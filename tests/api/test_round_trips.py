@@ -64,6 +64,8 @@ async def tapped(database: TestDatabase, clinics: tuple[Clinic, Clinic], tmp_pat
         f"{CASES}count/?status=pending",
         f"{CASES}ids/",
         f"{CASES}?__search=cigna",
+        f"{ROW}history/",
+        f"{ROW}history/?at=2100-01-31T12:00:00Z",
         "/api/cases/00000000-0000-0000-0000-000000000000/",
     ],
 )

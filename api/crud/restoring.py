@@ -1,0 +1,159 @@
+"""Restores a row: to an earlier version as one ordinary change, or from its deletion with what went along.
+
+Rules, roles and If-Match hold as in a PATCH: what nobody may change a row to, it is not restored to either.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+from piccolo.table import Table
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.crud import statements, version_statements, write_statements
+from api.crud.answers import row_answer
+from api.crud.body import read_json, require_object
+from api.crud.etags import require_match, wants_match
+from api.crud.execution import fetch
+from api.crud.history import has_history
+from api.crud.validation import Row
+from api.crud.writing import Writer
+from api.encoding import load_stored
+from api.exchange import body_of
+from api.problems import FieldError, Problem, from_exception, invalid, not_found
+from api.query.parse import parse_query
+from api.scope import identity_of
+from api.times import parse_instant
+from tenancy.permissions import Forbidden, Operation, allowed_to_any, require
+from tenancy.tables import Role
+
+_MAX_VERSION = 2**31 - 1
+
+
+def can_restore(table: type[Table]) -> bool:
+    """Whether anybody may change a row of the table."""
+    return has_history(table) and Operation.update in allowed_to_any(table._meta.tablename)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which version was asked for: one of the two, or neither."""
+
+    version: int | None = None
+    moment: datetime | None = None
+
+    @property
+    def field(self) -> str:
+        return "version" if self.moment is None else "at"
+
+
+class Restorer:
+    """Restores rows of one table for an admin of the tenant that the request was bound to."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._table = writer.table
+        self._name = writer.name
+        self._columns = [column._meta.name for column in writer.columns]
+
+    async def restore(self, request: Request, row_id: UUID) -> Response:
+        """200 with the row as stored. Raises `Forbidden`, `Problem`."""
+        if request.scope["query_string"]:
+            parse_query(self._table, request.query_params.multi_items(), frozenset(), filters=False)
+        data = read_json(request) if body_of(request.scope) else {}
+        if identity_of(request.scope).role is not Role.admin:
+            raise Forbidden(f"Only an admin may restore {self._name}.")
+        locked = await fetch(statements.lock_one(self._table, row_id))
+        if locked:
+            return await self._change(request, row_id, statements.bodies_of(locked)[0], data)
+        return await self._bring_back(request, row_id, data)
+
+    async def _change(self, request: Request, row_id: UUID, body: bytes, data: Any) -> Response:
+        """Back to the version that was chosen, of a row that is there."""
+        require_match(request.headers, body)
+        choice = _choice(data)
+        if choice == _Choice():
+            raise invalid([FieldError(("version",), "is needed: the row is there; name the version to go back to")])
+        wanted = _row_of(await self._chosen(row_id, choice), choice)
+        values = self._checked(request, choice, load_stored(body), wanted)
+        if values:
+            try:
+                body = (await fetch(write_statements.update_one(self._table, values, row_id)))[0]["body"].encode()
+            except asyncpg.ForeignKeyViolationError as error:
+                detail = "The row referred, in that version, to another that is gone."
+                raise Problem(409, detail, from_exception(error).errors) from None
+        return row_answer(body)
+
+    async def _bring_back(self, request: Request, row_id: UUID, data: Any) -> Response:
+        """A row that was deleted, as it was before or in the version that was chosen."""
+        found = await fetch(version_statements.select_chosen(self._table, row_id, None, None))
+        if not found:
+            raise not_found()
+        require(identity_of(request.scope).role, self._name, Operation.create)
+        if wants_match(request.headers):
+            raise Problem(412, "The row is deleted: there is no version of it that If-Match could name.")
+        chosen = last = found[0]
+        choice = _choice(data)
+        if choice != _Choice():
+            chosen = await self._chosen(row_id, choice)
+            self._checked(request, choice, load_stored(last["body"]), _row_of(chosen, choice))
+        await fetch(version_statements.restore(self._table, row_id, chosen["version"]))
+        return row_answer(statements.bodies_of(await fetch(statements.select_many(self._table, [row_id])))[0])
+
+    async def _chosen(self, row_id: UUID, choice: _Choice) -> Any | None:
+        found = await fetch(version_statements.select_chosen(self._table, row_id, choice.version, choice.moment))
+        return next((row for row in found if row["is_chosen"]), None)
+
+    def _checked(self, request: Request, choice: _Choice, stored: Row, wanted: Row) -> Row:
+        """What differs from what is, or was last, `stored`. Raises `Forbidden`, `Problem` 422, as a PATCH does."""
+        role = identity_of(request.scope).role
+        data = {name: wanted[name] for name in self._columns if not _is_equal(wanted[name], stored[name])}
+        self._writer.validator.permit(role, data, stored)
+        try:
+            return self._writer.validator.change(role, data, stored, whole=False)
+        except orjson.JSONEncodeError:
+            message = "holds an integer beyond 64 bits, which would be rounded"
+            raise invalid([FieldError((choice.field,), message)]) from None
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    """Whether two stored values are the same JSON, in which true is not 1."""
+    return json.dumps(one) == json.dumps(other)
+
+
+def _row_of(chosen: Any | None, choice: _Choice) -> Row:
+    """The row of the version that was chosen. Raises `Problem` 422."""
+    if chosen is None:
+        message = "is not known of this row" if choice.moment is None else "is before what is known of this row"
+        raise invalid([FieldError((choice.field,), message)])
+    if chosen["body"] is None:
+        raise invalid([FieldError((choice.field,), "is of a deletion, which has no row")])
+    row: Row = load_stored(chosen["body"])
+    return row
+
+
+def _choice(data: Any) -> _Choice:
+    """Reads the body. Raises `Problem` 422 that names every field at fault."""
+    data = require_object(data)
+    errors = [FieldError((name,), "is not a field here") for name in data.keys() - {"version", "at"}]
+    version, text = data.get("version"), data.get("at")
+    moment = None
+    if "version" in data and not (type(version) is int and 1 <= version <= _MAX_VERSION):
+        errors.append(FieldError(("version",), "must be a whole number from 1"))
+    if "at" in data:
+        try:
+            moment = parse_instant(text) if isinstance(text, str) else None
+        except ValueError:
+            moment = None
+        if moment is None:
+            errors.append(FieldError(("at",), "must be a time with its zone as in RFC 3339"))
+    if "version" in data and "at" in data:
+        errors.append(FieldError(("at",), "and version are two ways to choose; give one"))
+    if errors:
+        raise invalid(errors)
+    return _Choice(version, moment)
