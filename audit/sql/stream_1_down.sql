@@ -1,1 +1,0 @@
-REVOKE USAGE ON SCHEMA audit FROM fastlane_tenant;
