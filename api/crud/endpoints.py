@@ -58,7 +58,7 @@ class TenantCRUD(PiccoloCRUD):
         self._reader = Reader(table, seal, viewed or {})
         self._writer = Writer(table, rules, viewed or {})
         self._bulk = BulkWriter(self._writer)
-        self._history = History(table)
+        self._history = History(table, viewed or {})
         self._restorer = Restorer(self._writer)
         self._create_body = create_body(table)
         self._schema = orjson.dumps(self._create_body.model_json_schema())

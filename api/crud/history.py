@@ -3,7 +3,7 @@
 The trail says it, for whoever may read the row, though the trail itself is for few.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from math import ceil
 from typing import Any
@@ -19,6 +19,7 @@ from api.crud.execution import run
 from api.crud.plans import pairs_of
 from api.crud.statements import ANSWER_LIMIT
 from api.crud.version_statements import select_version_at, select_versions
+from api.looks import View, leave_look
 from api.problems import Problem, not_found
 from api.query.parse import ListQuery, parse_query
 from api.query.values import refuse
@@ -36,8 +37,9 @@ def has_history(table: type[Table]) -> bool:
 class History:
     """Reads the versions of one table's rows for whoever the request was bound to."""
 
-    def __init__(self, table: type[Table]) -> None:
+    def __init__(self, table: type[Table], viewed: Mapping[type[Table], str]) -> None:
         self._table = table
+        self._viewed = viewed.get(table)
         self._name = table._meta.tablename
 
     async def read(self, request: Request, row_id: UUID) -> Response:
@@ -48,6 +50,7 @@ class History:
             if not rows:
                 raise not_found()
             body = rows[0]["body"].encode()
+            self._note(request, row_id)
             return tagged_answer(request, body, etag_of(body))
         query = _page(self._table, pairs)
         found = (await run(select_versions(self._table, row_id, query.page_size, query.offset)))[0]
@@ -56,7 +59,13 @@ class History:
         if found["bodies"] is None:
             raise Problem(400, f"The answer would have more than {ANSWER_LIMIT} bytes. Ask for fewer versions.")
         body = rows_body(found["bodies"].encode(), _more(query, found["total"]))
+        self._note(request, row_id)
         return tagged_answer(request, body, etag_of(body), self._links(row_id, query, found["total"]))
+
+    def _note(self, request: Request, row_id: UUID) -> None:
+        """Who reads what a row was looks at the row."""
+        if self._viewed:
+            leave_look(request.scope, View(self._viewed, row_id))
 
     def _links(self, row_id: UUID, query: ListQuery, total: int) -> dict[str, str]:
         last = max(1, ceil(total / query.page_size))

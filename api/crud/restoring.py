@@ -25,6 +25,7 @@ from api.crud.validation import Row
 from api.crud.writing import Writer
 from api.encoding import load_stored
 from api.exchange import body_of
+from api.looks import View, leave_look
 from api.problems import FieldError, Problem, from_exception, invalid, not_found
 from api.query.parse import parse_query
 from api.scope import identity_of
@@ -87,6 +88,8 @@ class Restorer:
             except asyncpg.ForeignKeyViolationError as error:
                 detail = "The row referred, in that version, to another that is gone."
                 raise Problem(409, detail, from_exception(error).errors) from None
+        elif self._writer.viewed is not None:  # No change that the trail tells, and the answer shows the row.
+            leave_look(request.scope, View(self._writer.viewed, row_id))
         return row_answer(body)
 
     async def _bring_back(self, request: Request, row_id: UUID, data: Any) -> Response:

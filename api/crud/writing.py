@@ -32,7 +32,7 @@ class Writer:
         self.name = table._meta.tablename
         self.columns = writable_columns(table)
         self.validator = BodyValidator(table, rules)
-        self._viewed = viewed.get(table)
+        self.viewed = viewed.get(table)
         self._user_column: str | None = getattr(table, "user_column", None)
 
     def given(self, request: Request) -> dict[str, Any]:
@@ -77,8 +77,8 @@ class Writer:
         if not changed:
             raise not_found()
         # What changes nothing is not on the trail as a change, and its answer shows the row all the same.
-        if self._viewed is not None and not (values and changed[0]["is_changed"]):
-            leave_look(request.scope, View(self._viewed, row_id))
+        if self.viewed is not None and not (values and changed[0]["is_changed"]):
+            leave_look(request.scope, View(self.viewed, row_id))
         return row_answer(changed[0]["body"].encode())
 
     def _independent_changes(self, request: Request, data: Any, *, whole: bool) -> Row | None:

@@ -44,7 +44,9 @@ async def test_a_row_that_is_read(client: httpx.AsyncClient, clinics: Clinics, l
     assert (await client.get(path, headers=unchanged)).status_code == 304
     assert (await client.head(path, headers=headers)).status_code == 200
     assert (await client.get(f"{path}?__visible_fields=id", headers=headers)).status_code == 200
-    assert await looks.viewed() == [(entity, north.rows[table])] * 3
+    for past in ("history/", "history/?at=2100-01-31T12:00:00Z"):
+        assert (await client.get(path + past, headers=headers)).status_code == 200
+    assert await looks.viewed() == [(entity, north.rows[table])] * 5
     status = answer.json()["status"]
     other = "more_info_needed" if table == "cases" else "failed"
     for body, views in (({}, 1), ({"status": status}, 1), ({"status": other}, 0), ({"status": other}, 1)):
