@@ -6,6 +6,6 @@ WITH found AS (
       FROM cases WHERE id = $3
 ), viewed AS (
     INSERT INTO audit_logs (tenant_id, user_id, action, entity_type, entity_id, ip_address, user_agent, actor, request_id)
-    SELECT $1, $2, 'view', 'case', id, $4, $5, 'user:' || $2, $6 FROM found
+    SELECT $1::uuid, $2::uuid, 'view', 'case', id, $4, $5, 'user:' || $2, $6 FROM found
 )
 SELECT row_to_json(found)::text FROM found
