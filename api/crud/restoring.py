@@ -3,7 +3,6 @@
 Rules, roles and If-Match hold as in a PATCH: what nobody may change a row to, it is not restored to either.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +14,7 @@ from piccolo.table import Table
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.crud import statements, version_statements, write_statements
+from api.crud import statements, version_statements
 from api.crud.answers import row_answer
 from api.crud.body import read_json, require_object
 from api.crud.etags import require_match, wants_match
@@ -80,14 +79,17 @@ class Restorer:
         choice = _choice(data)
         if choice == _Choice():
             raise invalid([FieldError(("version",), "is needed: the row is there; name the version to go back to")])
-        wanted = _row_of(await self._chosen(row_id, choice), choice)
-        values = self._checked(request, choice, load_stored(body), wanted)
-        if values:
+        chosen = await self._chosen(row_id, choice)
+        names = self._checked(request, choice, load_stored(body), chosen)
+        if names:
+            statement = version_statements.write_version(self._table, names, row_id, chosen["version"])
             try:
-                body = (await fetch(write_statements.update_one(self._table, values, row_id)))[0]["body"].encode()
+                body = (await fetch(statement))[0]["body"].encode()
             except asyncpg.ForeignKeyViolationError as error:
                 detail = "The row referred, in that version, to another that is gone."
                 raise Problem(409, detail, from_exception(error).errors) from None
+            except asyncpg.DataError:
+                raise Problem(409, "A value was redacted from that version, and what is left does not fit.") from None
         elif self._writer.viewed is not None:  # No change that the trail tells, and the answer shows the row.
             leave_look(request.scope, View(self._writer.viewed, row_id))
         return row_answer(body)
@@ -104,40 +106,33 @@ class Restorer:
         choice = _choice(data)
         if choice != _Choice():
             chosen = await self._chosen(row_id, choice)
-            self._checked(request, choice, load_stored(last["body"]), _row_of(chosen, choice))
+            self._checked(request, choice, load_stored(last["body"]), chosen)
         await fetch(version_statements.restore(self._table, row_id, chosen["version"]))
         return row_answer(statements.bodies_of(await fetch(statements.select_many(self._table, [row_id])))[0])
 
-    async def _chosen(self, row_id: UUID, choice: _Choice) -> Any | None:
+    async def _chosen(self, row_id: UUID, choice: _Choice) -> Any:
+        """The version that was chosen. Raises `Problem` 422 where there is none, or it has no row."""
         found = await fetch(version_statements.select_chosen(self._table, row_id, choice.version, choice.moment))
-        return next((row for row in found if row["is_chosen"]), None)
+        chosen = next((row for row in found if row["is_chosen"]), None)
+        if chosen is None:
+            message = "is not known of this row" if choice.moment is None else "is before what is known of this row"
+            raise invalid([FieldError((choice.field,), message)])
+        if chosen["body"] is None:
+            raise invalid([FieldError((choice.field,), "is of a deletion, which has no row")])
+        return chosen
 
-    def _checked(self, request: Request, choice: _Choice, stored: Row, wanted: Row) -> Row:
-        """What differs from what is, or was last, `stored`. Raises `Forbidden`, `Problem` 422, as a PATCH does."""
-        role = identity_of(request.scope).role
-        data = {name: wanted[name] for name in self._columns if not _is_equal(wanted[name], stored[name])}
+    def _checked(self, request: Request, choice: _Choice, stored: Row, chosen: Any) -> list[str]:
+        """The columns to change of what is, or was last, `stored`. Raises `Forbidden`, `Problem` 422, as a PATCH does.
+
+        The rules see the values; what is written is what the trail says, whose numbers may have more digits.
+        """
+        wanted, role = load_stored(chosen["body"]), identity_of(request.scope).role
+        data = {name: wanted[name] for name in self._columns if name in chosen["differing"]}
         self._writer.validator.permit(role, data, stored)
         try:
-            return self._writer.validator.change(role, data, stored, whole=False)
+            return list(self._writer.validator.change(role, data, stored, whole=False))
         except orjson.JSONEncodeError:
-            message = "holds an integer beyond 64 bits, which would be rounded"
-            raise invalid([FieldError((choice.field,), message)]) from None
-
-
-def _is_equal(one: Any, other: Any) -> bool:
-    """Whether two stored values are the same JSON, in which true is not 1."""
-    return json.dumps(one) == json.dumps(other)
-
-
-def _row_of(chosen: Any | None, choice: _Choice) -> Row:
-    """The row of the version that was chosen. Raises `Problem` 422."""
-    if chosen is None:
-        message = "is not known of this row" if choice.moment is None else "is before what is known of this row"
-        raise invalid([FieldError((choice.field,), message)])
-    if chosen["body"] is None:
-        raise invalid([FieldError((choice.field,), "is of a deletion, which has no row")])
-    row: Row = load_stored(chosen["body"])
-    return row
+            raise invalid([FieldError((choice.field,), "holds a number that no client may send")]) from None
 
 
 def _choice(data: Any) -> _Choice:

@@ -3,6 +3,7 @@
 A version's row comes as JSON in the shape in which a read shows the row now.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from uuid import UUID
@@ -27,8 +28,20 @@ def select_version_at(table: type[Table], row_id: UUID, moment: datetime) -> Com
 
 def select_chosen(table: type[Table], row_id: UUID, version: int | None, moment: datetime | None) -> Compiled:
     """`version` and `body` of the last version in which there was a row, and of the one that is chosen, if any is,
-    with `is_chosen`. The `body` of a deletion is NULL."""
+    with `is_chosen` and the columns that are `differing` from the last. The `body` of a deletion is NULL."""
     return Compiled(_chosen_sql(table), [row_id, version, moment])
+
+
+def write_version(table: type[Table], names: Sequence[str], row_id: UUID, version: int) -> Compiled:
+    """Gives columns of a row that is there what the version has in them, to the last digit; its `body`."""
+    name, listed = _name(table), ", ".join(f'"{column}"' for column in names)
+    restored = ", ".join(f'restored."{column}"' for column in names)
+    return Compiled(
+        f"UPDATE {name} SET ({listed}) = (SELECT {restored} FROM audit.versions_1('{name}'::regclass, $1) AS v "
+        f"CROSS JOIN LATERAL jsonb_populate_record(NULL::{name}, v.document) AS restored WHERE v.version = $2) "
+        f"WHERE {name}.id = $1 RETURNING {row_json(plain(table), name)}::text AS body",
+        [row_id, version],
+    )
 
 
 def restore(table: type[Table], row_id: UUID, version: int) -> Compiled:
@@ -70,10 +83,12 @@ def _chosen_sql(table: type[Table]) -> str:
         WITH {_versions(table)}, chosen AS (
             SELECT max(version) AS version FROM versions WHERE version = $2 OR at <= $3
         ), last AS (
-            SELECT max(version) AS version FROM versions WHERE document IS NOT NULL
+            SELECT version, document FROM versions WHERE document IS NOT NULL ORDER BY version DESC LIMIT 1
         )
         SELECT v.version, {_row(table)}::text AS body,
-               coalesce(v.version = chosen.version, false) AS is_chosen
+               coalesce(v.version = chosen.version, false) AS is_chosen,
+               ARRAY(SELECT key FROM jsonb_object_keys(v.document) AS key
+                      WHERE v.document -> key IS DISTINCT FROM last.document -> key) AS differing
           FROM chosen CROSS JOIN last JOIN versions AS v ON v.version IN (chosen.version, last.version)
          CROSS JOIN LATERAL {_populated(table)}"""
 
@@ -83,7 +98,7 @@ def _versions(table: type[Table]) -> str:
 
 
 def _populated(table: type[Table]) -> str:
-    return f"jsonb_populate_record(NULL::{_name(table)}, v.document) AS {_name(table)}"
+    return f"audit.typed_1(NULL::{_name(table)}, v.document) AS {_name(table)}"
 
 
 def _row(table: type[Table]) -> str:

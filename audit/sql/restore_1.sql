@@ -75,6 +75,32 @@ BEGIN
 END
 $$;
 
+-- A document as a row of the base's type. What no longer fits its column, since a value was redacted from the trail, is
+-- '[redacted]' where that fits, and else NULL.
+CREATE FUNCTION audit.typed_1(base anyelement, document jsonb) RETURNS anyelement
+LANGUAGE plpgsql STABLE SET search_path = '' AS $$
+DECLARE
+    fitting jsonb := document;
+    item record;
+    replacement jsonb;
+BEGIN
+    RETURN jsonb_populate_record(base, document);
+EXCEPTION WHEN data_exception THEN
+    FOR item IN SELECT key, value FROM jsonb_each(document) LOOP
+        FOREACH replacement IN ARRAY ARRAY[item.value, '"[redacted]"', 'null'] LOOP
+            BEGIN
+                PERFORM jsonb_populate_record(base, jsonb_build_object(item.key, replacement));
+                fitting := fitting || jsonb_build_object(item.key, replacement);
+                EXIT;
+            EXCEPTION WHEN data_exception THEN
+                NULL;
+            END;
+        END LOOP;
+    END LOOP;
+    RETURN jsonb_populate_record(base, fitting);
+END
+$$;
+
 -- What a delete took: the row as the given version had it, and what hung from it by foreign keys that cascade, as it
 -- was. Parents have a lower depth.
 CREATE FUNCTION audit.taken_along_1(target regclass, root jsonb, deleted_at timestamptz, deleted_in bigint)
@@ -101,7 +127,7 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
         SELECT link.child, gone.entity_id, taken.depth + 1, gone.document
           FROM taken
           JOIN link ON link.parent = taken.source
-          JOIN gone ON gone.entity_type = link.entity AND gone.document ->> link.reference = taken.id::text
+          JOIN gone ON gone.entity_type = link.entity
          WHERE taken.depth < 20
     )
     SELECT DISTINCT ON (taken.source, taken.id) taken.source, taken.depth, taken.document
@@ -178,6 +204,9 @@ EXCEPTION WHEN foreign_key_violation OR unique_violation OR check_violation OR n
         WHEN SQLSTATE = '23505' AND columns = 'id' THEN format('a row of %s is there again already', broken_table)
         WHEN SQLSTATE = '23505' THEN format('another row has the same %s.%s by now', broken_table, columns)
         ELSE format('a row of %s, as it was, breaks a rule that came later', broken_table) END;
+WHEN data_exception THEN
+    RAISE EXCEPTION USING ERRCODE = 'FL409',
+        MESSAGE = 'a value was redacted from the trail of what was deleted, and what is left does not fit';
 END
 $$;
 
@@ -189,6 +218,7 @@ BEGIN
     FOREACH routine IN ARRAY ARRAY[
         'audit.entity_of_1(regclass)',
         'audit.versions_1(regclass, uuid)',
+        'audit.typed_1(anyelement, jsonb)',
         'audit.taken_along_1(regclass, jsonb, timestamptz, bigint)',
         'audit.restore_row_1(regclass, uuid, integer)'
     ]::regprocedure[] LOOP
@@ -198,6 +228,7 @@ END
 $$;
 GRANT EXECUTE ON FUNCTION audit.entity_of_1(regclass), audit.versions_1(regclass, uuid)
     TO fastlane_tenant, fastlane_restorer;
+GRANT EXECUTE ON FUNCTION audit.typed_1(anyelement, jsonb) TO fastlane_tenant;
 GRANT EXECUTE ON FUNCTION audit.taken_along_1(regclass, jsonb, timestamptz, bigint) TO fastlane_restorer;
 GRANT EXECUTE ON FUNCTION audit.restore_row_1(regclass, uuid, integer) TO fastlane_tenant;
 SELECT tenancy.hand_over('audit.restore_row_1(regclass, uuid, integer)', 'fastlane_restorer');

@@ -13,6 +13,7 @@ END
 $$;
 DROP FUNCTION audit.restore_row_1(regclass, uuid, integer);
 DROP FUNCTION audit.taken_along_1(regclass, jsonb, timestamptz, bigint);
+DROP FUNCTION audit.typed_1(anyelement, jsonb);
 DROP FUNCTION audit.versions_1(regclass, uuid);
 DROP FUNCTION audit.entity_of_1(regclass);
 REVOKE USAGE ON SCHEMA audit FROM fastlane_tenant;

@@ -242,3 +242,28 @@ async def test_column_that_came_later(
     assert rows[0]["row"] == row
     restored = await client.post(f"{path}restore/", headers=life.headers)
     assert (restored.status_code, restored.json()) == (200, row)
+
+
+async def test_redacted_trail(
+    client: httpx.AsyncClient, clinics: tuple[Clinic, Clinic], life: Life, superuser: asyncpg.Connection
+) -> None:
+    """Where a redaction left what no longer fits its column, the history is told all the same; nothing of that kind is
+    restored: 409, with the row there and without it."""
+    path = await life.step("POST", "/api/case_codes/", clinics[0].body("case_codes", confidence=0.5, description="a"))
+    await life.step("PATCH", path, {"code": "97110", "confidence": None, "description": "b"})
+    row_id = life.reads[0].json()["id"]
+    await superuser.execute("ALTER TABLE audit_logs DISABLE TRIGGER USER")
+    redacted = json.dumps({"code": "A-[redacted]-[redacted]", "confidence": "[redacted]", "description": "[redacted]"})
+    redact = """UPDATE audit_logs SET changes = jsonb_set(changes, '{before}', (changes -> 'before') || $1::text::jsonb)
+        WHERE entity_id = $2 AND action = $3"""
+    await superuser.execute(redact, redacted, row_id, "update")
+    expected = {"code": "[redacted]", "confidence": None, "description": "[redacted]"}
+    rows = (await client.get(f"{path}history/", headers=life.headers)).json()["rows"]
+    assert rows[0]["row"] == life.reads[0].json() | expected
+    assert (await life.at(path, life.times[0])).json() == rows[0]["row"]
+    assert_problem(await client.post(f"{path}restore/", headers=life.headers, json={"version": 1}), 409)
+    await life.step("DELETE", path)
+    for choice in ({"version": 1}, {}):
+        assert_problem(await client.post(f"{path}restore/", headers=life.headers, json=choice), 409)
+        await superuser.execute(redact, redacted, row_id, "delete")
+    assert life.reads[-1].status_code == 404

@@ -156,3 +156,21 @@ async def test_races_and_repeats(client: httpx.AsyncClient, clinics: Clinics, su
     own = row_path("tenants", north.id)
     await client.patch(own, headers=headers, json={"name": "Renamed"})
     assert (await client.post(f"{own}restore/", headers=headers, json=choice)).json()["name"] == "North"
+
+
+async def test_to_the_last_digit(client: httpx.AsyncClient, clinics: Clinics, superuser: asyncpg.Connection) -> None:
+    """Numbers with more digits than a client can send, and what is equal in Python only, come back as they were, be the
+    row there or deleted."""
+    ruleset = clinics[0].rows["rulesets"]
+    headers, path = clinics[0].headers(), row_path("rulesets", ruleset)
+    documents = ['{"a": 123456789012345678901234567890, "b": 1.00000000000000000001}', '{"a": 1}', '{"a": true}']
+    documents.append(documents[0].replace("890,", "891,"))
+    write = "UPDATE rulesets SET rules_json = $1::text::jsonb WHERE id = $2"
+    for document in documents:
+        await superuser.execute(write, document, ruleset)
+    for version in (2, 3, 4, 2, 5, 2):
+        answer = await client.post(f"{path}restore/", headers=headers, json={"version": version})
+        assert f'"rules_json":{documents[version - 2]}' in answer.text
+    await client.delete(path, headers=headers)
+    answer = await client.post(f"{path}restore/", headers=headers, json={"version": 5})
+    assert f'"rules_json":{documents[3]}' in answer.text
