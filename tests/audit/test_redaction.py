@@ -15,6 +15,7 @@ from audit.redaction import Refused, forms_of, redact
 from audit.verify import verify
 from tenancy.catalog import served_tables, tenant_tables
 from tenancy.engine import FastlaneEngine
+from tenancy.tables import Role
 from tests.audit.sealing import seal
 from tests.clinics import Clinic
 from tests.cluster import TestDatabase
@@ -75,54 +76,55 @@ async def fill(superuser: asyncpg.Connection) -> set[str]:
     return filled
 
 
-async def store_answers(client: httpx.AsyncClient, clinics: tuple[Clinic, Clinic]) -> None:
-    """Through the API, under an idempotency key: the answer is stored, with the value and without."""
+async def test_stored_answers(
+    client: httpx.AsyncClient, clinics: tuple[Clinic, Clinic], superuser: asyncpg.Connection
+) -> None:
+    """What came over HTTP is gone from the case, the search, the event and the trail; a stored answer with it is
+    forgotten, and one without it is given again."""
+    requests = []
     for clinic in clinics:
         for key, payer in (("holds", f"Payer {VALUE}"), ("does-not", "Payer")):
             body = clinic.body("cases", payer=payer, extracted_data={"notes": [payer, {"deep": payer}]})
-            headers = clinic.headers() | {"Idempotency-Key": key}
-            answer = await client.post("/api/cases/", headers=headers, json=body)
-            assert answer.status_code == 201, answer.text
+            requests.append((clinic.headers() | {"Idempotency-Key": key}, body))
+    for headers, body in requests:
+        assert (await client.post("/api/cases/", headers=headers, json=body)).status_code == 201
+    before = await everything(superuser)
+    assert holding(before, clinics[0]) == {"cases", "events", "audit_logs", "idempotency_keys"}
+    done = await redact("north", forms_of(VALUE), "", really=True)
+    assert done.tables == {"cases": 1, "events": 1, "audit_logs": 2, "idempotency_keys": 1}
+    assert holding(await everything(superuser)) == holding(before, clinics[1])
+    assert holding(await everything(superuser), clinics[0]) == set()
+    answers = [await client.post("/api/cases/", headers=headers, json=body) for headers, body in requests]
+    assert [answer.headers.get("idempotent-replayed") for answer in answers] == [None, "true", "true", "true"]
 
 
 async def test_value_is_gone(
-    client: httpx.AsyncClient, engine: FastlaneEngine, clinics: tuple[Clinic, Clinic], superuser: asyncpg.Connection
+    engine: FastlaneEngine, clinics: tuple[Clinic, Clinic], superuser: asyncpg.Connection
 ) -> None:
     """Wherever the value was, of one tenant it is nowhere any more, the other has all of it, and every sealed row is
     as it was sealed or as the record of the redaction says."""
     north, south = clinics
-    await store_answers(client, clinics)
+    for clinic in clinics:
+        insert = "INSERT INTO idempotency_keys (tenant_id, user_id, key, fingerprint, status, headers, body) "
+        values = "VALUES ($1, $2, '', sha256(''), 200, '{}', '')"
+        await superuser.execute(insert + values, clinic.id, clinic.users[Role.admin])
     await seal(engine, superuser)
     tables = await fill(superuser)
     before = await everything(superuser)
     assert holding(before, north) == holding(before, south) == tables | {"audit_logs"}
     others = {table: [row for row in rows if str(north.id) not in row] for table, rows in before.items()}
 
-    entries = await superuser.fetchval("SELECT count(*) FROM audit_logs WHERE tenant_id = $1", north.id)
     planned = await redact("north", forms_of(VALUE), "A member's id in a title.", really=False)
     assert await everything(superuser) == before
     done = await redact("north", forms_of(VALUE), "A member's id in a title.", really=True)
     assert planned == done
     assert done.tables.keys() == tables | {"audit_logs"}
+    assert done.tables["audit_logs"] == sum(STEM in row and str(north.id) in row for row in before["audit_logs"])
     after = await everything(superuser)
     assert holding(after, north) == set()
     assert holding(after) == holding(after, south) == tables | {"audit_logs"}
     for table, rows in others.items():
         assert [row for row in rows if row not in after[table]] == [], table
-
-    # What was changed is on the trail, without the value before or after.
-    written = await superuser.fetch(
-        "SELECT changes FROM audit_logs WHERE transaction_id = (SELECT transaction_id "
-        "FROM platform_logs WHERE action = 'redacted')"
-    )
-    assert len(written) == sum(done.tables.values()) - done.tables["audit_logs"] - done.tables["idempotency_keys"]
-    changes = [json.loads(row["changes"]) for row in written]
-    assert all(change["before"].keys() == change["after"].keys() for change in changes)
-    title = next(change for change in changes if "title" in change["after"])
-    assert title["before"]["title"] == title["after"]["title"][:4] + " [redacted]"
-    assert await superuser.fetchval("SELECT count(*) FROM audit_logs WHERE tenant_id = $1", north.id) == entries + len(
-        written
-    )
 
     record = await superuser.fetchrow("SELECT * FROM platform_logs WHERE action = 'redacted'")
     assert record is not None
@@ -140,8 +142,21 @@ async def test_value_is_gone(
     assert again.tables["audit_logs"] > 0
     await seal(engine, superuser)
     assert (await verify(engine)).redacted > sealed_before
-    replayed = await client.post("/api/cases/", headers=north.headers() | {"Idempotency-Key": "does-not"}, json={})
-    assert replayed.status_code == 422, "the answer without the value is still there"
+
+
+async def test_trail_of_a_redaction(clinics: tuple[Clinic, Clinic], superuser: asyncpg.Connection) -> None:
+    """Each row that was changed is on the trail once, without the value before or after."""
+    tables = await fill(superuser) - {"idempotency_keys"}
+    entries = "SELECT changes FROM audit_logs WHERE tenant_id = $1"
+    before = await superuser.fetchval("SELECT count(*) FROM audit_logs")
+    done = await redact("north", forms_of(VALUE), "", really=True)
+    query = f"{entries} AND transaction_id = (SELECT transaction_id FROM platform_logs WHERE action = 'redacted')"
+    written = [json.loads(row["changes"]) for row in await superuser.fetch(query, clinics[0].id)]
+    assert len(written) == sum(done.tables[table] for table in tables)
+    assert await superuser.fetchval("SELECT count(*) FROM audit_logs") == before + len(written)
+    assert all(change["before"].keys() == change["after"].keys() for change in written)
+    title = next(change for change in written if "title" in change["after"])
+    assert title["before"]["title"] == title["after"]["title"] == title["after"]["title"][:4] + " [redacted]"
 
 
 DOCUMENTS: list[tuple[str, list[str], Any, Any]] = [
