@@ -129,7 +129,7 @@ async def _require_same(transaction: BoundTransaction, reader: ArchiveReader) ->
     await compare()
     redactions = (await read_records(transaction)).redactions
     for (source, key), bodies in reader.redacted.items():
-        if (source, key) not in redactions or redactions[source, key].bodies != bodies:
+        if redactions.get((source, key)) != bodies:
             raise Fault(f"{source} row {key}: is not as the redactions of it say")
     return last
 
@@ -194,6 +194,6 @@ class _Source:
 
     def _content(self, row: Any) -> dict[str, Any]:
         content = {"header": row["header"], "body": row["body"], "columns": json.loads(row["columns"])}
-        if redaction := self._records.redactions.get((row["source"], row["id"])):
-            content["bodies"] = redaction.bodies
+        if bodies := self._records.redactions.get((row["source"], row["id"])):
+            content["bodies"] = bodies
         return content

@@ -44,7 +44,7 @@ BEGIN
         RETURN NEXT;
         CASE entry.action
             WHEN 'update' THEN
-                state := state || (entry.changes -> 'before');
+                state := state;
             WHEN 'delete' THEN
                 state := entry.changes -> 'before';
                 -- A column that came later had its default in the rows that were there.
@@ -127,7 +127,7 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
         SELECT link.child, gone.entity_id, taken.depth + 1, gone.document
           FROM taken
           JOIN link ON link.parent = taken.source
-          JOIN gone ON gone.entity_type = link.entity
+          JOIN gone ON gone.entity_type = link.entity AND gone.document ->> link.reference = taken.id::text
          WHERE taken.depth < 20
     )
     SELECT DISTINCT ON (taken.source, taken.id) taken.source, taken.depth, taken.document
