@@ -44,7 +44,7 @@ BEGIN
         RETURN NEXT;
         CASE entry.action
             WHEN 'update' THEN
-                state := state;
+                state := state || (entry.changes -> 'before');
             WHEN 'delete' THEN
                 state := entry.changes -> 'before';
                 -- A column that came later had its default in the rows that were there.
