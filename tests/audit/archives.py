@@ -70,10 +70,10 @@ async def prepare(engine: FastlaneEngine, clinics: tuple[Clinic, Clinic], superu
     """A trail in several checkpoints, all of them old, with a redaction after its row was sealed, and a tenant gone."""
     north, south = clinics
     await superuser.execute("UPDATE tasks SET title = 'XANTHIPPE-47 Zoë \"\\ \U0001f600'")
-    await seal(engine, superuser)
+    await seal(engine)
     await redact("north", forms_of("XANTHIPPE-47"), "", really=True)
-    await seal(engine, superuser)
+    await seal(engine)
     async with platform():
         await Tenant.delete().where(Tenant.id == south.id)
     await superuser.execute("DELETE FROM users WHERE id = $1", north.rows["users"])
-    await seal(engine, superuser)
+    await seal(engine)

@@ -10,13 +10,13 @@ from typing import Any
 import asyncpg
 
 import piccolo_conf
-from audit.sealer import Sealer
 from cases.tables import Ruleset
 from tenancy.context import DatabaseRole, Scope
 from tenancy.databases import Databases
 from tenancy.engine import FastlaneEngine
 from tenancy.scoping import tenant
 from tests import cluster
+from tests.audit.sealing import seal
 from tests.cluster import TestDatabase
 
 
@@ -41,7 +41,7 @@ async def seal_three(engine: FastlaneEngine, tenant_id: Any) -> None:
         await write("north", 2)
         await write("south")
         await look(engine, tenant_id)
-        assert await Sealer(engine).seal_all(wait=True)
+        await seal(engine)
     await write("north")
     await write("south")
 

@@ -34,7 +34,7 @@ async def test_round_trip(
     users = {row["id"]: row["user_id"] for row in await superuser.fetch("SELECT id, user_id FROM audit_logs")}
     last = await superuser.fetchval("SELECT max(id) FROM checkpoints")
     await superuser.execute("UPDATE tasks SET title = 'young'")
-    await seal(engine, superuser)
+    await seal(engine)
     begins = await superuser.fetchval("SELECT created_at FROM checkpoints WHERE id = $1", last + 1)
     await superuser.execute("UPDATE tasks SET title = 'not sealed'")
     chain = await superuser.fetch(CHAIN)

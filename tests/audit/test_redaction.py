@@ -108,7 +108,7 @@ async def test_value_is_gone(
         insert = "INSERT INTO idempotency_keys (tenant_id, user_id, key, fingerprint, status, headers, body) "
         values = "VALUES ($1, $2, '', sha256(''), 200, '{}', '')"
         await superuser.execute(insert + values, clinic.id, clinic.users[Role.admin])
-    await seal(engine, superuser)
+    await seal(engine)
     tables = await fill(superuser)
     before = await everything(superuser)
     assert holding(before, north) == holding(before, south) == tables | {"audit_logs"}
@@ -132,7 +132,7 @@ async def test_value_is_gone(
     assert details.keys() == {"tenant", "reason", "tables", "entries"}
     assert (details["tenant"], details["tables"]) == ("north", done.tables)
     assert len(details["entries"]) == done.tables["audit_logs"]
-    await seal(engine, superuser)
+    await seal(engine)
     sealed_before = len(details["entries"])
     assert (await verify(engine)).redacted == sealed_before
     assert (await redact("north", forms_of(VALUE), "", really=True)).tables == {}
@@ -140,7 +140,7 @@ async def test_value_is_gone(
     # Once more, for another value in the rows that were sealed after the first time.
     again = await redact("north", ["n° ["], "", really=True)
     assert again.tables["audit_logs"] > 0
-    await seal(engine, superuser)
+    await seal(engine)
     assert (await verify(engine)).redacted > sealed_before
 
 

@@ -23,6 +23,7 @@ from tenancy.databases import Databases
 from tenancy.engine import FastlaneEngine
 from tenancy.scoping import platform, tenant
 from tenancy.settings import Settings
+from tests.audit.sealing import all_over, seal
 from tests.audit.tampered import write
 from tests.clinics import Clinic
 from tests.cluster import TestDatabase
@@ -45,12 +46,13 @@ async def until(happened: Callable[[], Awaitable[bool]]) -> None:
 async def test_what_is_over(engine: FastlaneEngine, superuser: asyncpg.Connection, owner: asyncpg.Connection) -> None:
     """A transaction that is open holds back what began after it, and is sealed when it is over; of several sealers one
     does it, and nothing is sealed twice."""
-    assert await Sealer(engine).seal_all(wait=True)
+    await seal(engine)
     await superuser.execute("BEGIN; UPDATE rulesets SET payer = 'open'")
     await write("north")
     assert await Sealer(engine).seal(wait=True) is None
     assert (await verify(engine)).unsealed == 1
     await superuser.execute("COMMIT")
+    await all_over()
     made = await asyncio.gather(*(Sealer(engine).seal() for _ in range(5)))
     assert [link.entries for link in made if link] == [3]
     verified = await verify(engine)
@@ -62,6 +64,7 @@ async def test_backlog(engine: FastlaneEngine) -> None:
     """A backlog is sealed in pieces, here by the epochs that it is of, until there is nothing."""
     await begin_epoch(engine, regardless=True)
     await write("north")
+    await all_over()
     assert len(await Sealer(engine).seal_all(wait=True)) == 2
     assert (await verify(engine)).unsealed == 0
 
