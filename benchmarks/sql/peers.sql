@@ -16,7 +16,7 @@ BEGIN
     END IF;
 END
 $$;
-GRANT INSERT ON audit_logs, events TO fastlane_tenant;
+GRANT INSERT ON audit_logs, access_logs, events TO fastlane_tenant;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO bench_open;
 -- They keep that column as whoever writes.
 GRANT USAGE ON SCHEMA cases TO bench_open;
