@@ -124,7 +124,7 @@ async def test_lists_hold_own_rows(pair: Pair, table: str, role: Role) -> None:
     """Lists, ids and count hold every own row and no other, however they are sorted, widened or paged."""
     headers, own = pair.own.headers(role), await pair.ids(pair.own, table)
     # A path in the log is as it was asked for, with another tenant's key in it where that was asked for.
-    marks = await (pair.ids(pair.other, table) if table == "access_logs" else pair.marks_of(pair.other))
+    marks = {pair.other.slug} if table == "access_logs" else await pair.marks_of(pair.other)
     widening = dict.fromkeys(WIDENING_HEADERS, str(pair.other.id))
     for query in ("", "&__order=created_at", "&__readable=true", "&__total=true", "&__range_header=true"):
         for extra in ({}, widening):
