@@ -18,7 +18,8 @@ async def test_back_and_back_from_the_dead(
     client: httpx.AsyncClient, clinics: Clinics, superuser: asyncpg.Connection, table: str
 ) -> None:
     """A row of each table goes back to a version by its number and by its time, with one entry on the trail each, and
-    none but a view where nothing differs; deleted, it comes back to the last byte, times and creator too, and answers its tag."""
+    none but a view where nothing differs; deleted, it comes back to the last byte, times and creator too, and answers
+    its tag."""
     north = clinics[0]
     headers = north.headers()
     created = await client.post(f"/api/{table}/", headers=headers, json=north.body(table))
