@@ -26,7 +26,7 @@ from api.exchange import (
     send_response,
 )
 from api.idempotency import IdempotencyKeys, key_of
-from api.looks import REFUSED, Looks, expect_looks, nobody
+from api.looks import REFUSED, Listing, Looks, expect_looks, leave_look, nobody
 from api.problems import Problem
 from api.rate_limit import headers as rate_limit_headers
 from api.rate_limit import refuse
@@ -127,6 +127,7 @@ class TenantScopeMiddleware:
         fingerprint = self._idempotency.fingerprint("POST", scope["path"], query, asked, body)
         found = await self._idempotency.find(await transaction.begun(), identity, key, fingerprint)
         if found is not None:
+            leave_look(scope, Listing("list", None))  # It shows again what was created then.
             await send_response(found.response(), scope, held.hold)
             return
         await self._app(scope, replay(body), held.hold)

@@ -16,10 +16,11 @@ from uuid import UUID
 import asyncpg
 
 from audit.archive_file import KEPT_SOURCE, ArchiveReader, ArchiveWriter, digest_of
+from audit.authority import authority_for
 from audit.chain import SELECT_LINK, Fault, Link
 from audit.records import Records, read_records
 from audit.redaction import LOCK, TAKES_LONG, Refused
-from tenancy.scoping import platform
+from tenancy.scoping import database, platform
 from tenancy.transaction import BoundTransaction
 
 ROWS_AT_ONCE = 5_000
@@ -84,9 +85,10 @@ async def archive(begins: datetime, directory: Path, progress: Progress) -> Arch
         finally:
             writer.partial.unlink(missing_ok=True)
         rows = dict(writer.rows)
-        delete = "SELECT audit.archive_1($1, $2, $3, $4, $5)"
+        delete = "SELECT audit.archive_1($1, $2, $3, $4, $5, $6)"
+        authority = authority_for(database().databases.settings, "archived", f"{last} {digest}")
         try:
-            await transaction.fetch(delete, last, before, writer.path.name, digest, json.dumps(rows))
+            await transaction.fetch(delete, last, begins, writer.path.name, digest, json.dumps(rows), authority)
         except asyncpg.PostgresError as error:
             raise Refused(f"nothing was deleted: {error.args[0]}") from None
     return Archived(writer.path, last, rows)

@@ -7,6 +7,7 @@ COMMIT and the line, or another host, left out is appended later, from the datab
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,24 @@ class Ledger:
 
     def __init__(self, directory: Path, trail: UUID) -> None:
         self.path = directory / f"{trail}.jsonl"
+
+    def stranger(self, database: str) -> str | None:
+        """The trail that this database had, in the judgement of a file that it cannot write, when that was another.
+
+        Whose name the file has is decided by the database itself: without this, a trail that is replaced whole would
+        begin a ledger of its own, and nobody would compare it with the one that was.
+        """
+        pin = self.path.parent / f"{database}.trail"
+        if not pin.exists():
+            return None
+        known = pin.read_text(encoding="utf-8").strip()
+        return known if known != self.path.stem else None
+
+    def pin(self, database: str) -> None:
+        """Remembers which trail the database has, unless it is known already."""
+        pin = self.path.parent / f"{database}.trail"
+        if not pin.exists():
+            pin.write_text(f"{self.path.stem}\n", encoding="utf-8")
 
     def exists(self) -> bool:
         """Whether there is a first line."""
@@ -138,6 +157,12 @@ async def ledger_of(engine: FastlaneEngine) -> Ledger:
     if not rows:
         raise LedgerConflict("platform_logs has no record of the start of the first epoch")
     return Ledger(ledger_directory(engine.databases.settings), rows[0]["id"])
+
+
+def name_of(engine: FastlaneEngine) -> str:
+    """The database as its URL names it, pooled or not."""
+    url = engine.databases.app()
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", f"{url.host.replace('-pooler', '')}_{url.database}").strip("_")
 
 
 def ledger_directory(settings: Settings) -> Path:

@@ -12,8 +12,9 @@ from uuid import UUID
 
 import asyncpg
 
+from audit.authority import authority_for
 from tenancy.catalog import served_tables
-from tenancy.scoping import platform, rollback
+from tenancy.scoping import database, platform, rollback
 from tenancy.tables import Tenant
 from tenancy.transaction import BoundTransaction
 
@@ -92,8 +93,9 @@ async def _redact(transaction: BoundTransaction, tenant_id: UUID, forms: list[st
     answers = "SELECT audit.redact_answers_1($1, $2) AS rows"
     changed["idempotency_keys"] = (await transaction.fetch(answers, tenant_id, forms))[0]["rows"]
     query = """SELECT key, value::bigint FROM jsonb_each(audit.redact_1($1, $2, $3, $4,
-                 (SELECT jsonb_object_agg(name, rows) FROM unnest($5::text[], $6::bigint[]) AS t (name, rows))))"""
-    arguments: tuple[Any, ...] = (tenant_id, forms, kept, reason, list(changed), list(changed.values()))
+                 (SELECT jsonb_object_agg(name, rows) FROM unnest($5::text[], $6::bigint[]) AS t (name, rows)), $7))"""
+    authority = authority_for(database().databases.settings, "redacted", str(tenant_id))
+    arguments: tuple[Any, ...] = (tenant_id, forms, kept, reason, list(changed), list(changed.values()), authority)
     return {row["key"]: row["value"] for row in await transaction.fetch(query, *arguments)}
 
 

@@ -126,12 +126,14 @@ class RowProof:
         return self._tenant_id in (None, tenant_id)
 
     async def _read(self, query: str, *bounds: int) -> AsyncIterator[list[Any]]:
-        arguments: tuple[Any, ...] = bounds
+        """By a cursor that is declared: asyncpg's own has a name that a transaction pooler lends to another session."""
+        query = query.replace("$1", str(bounds[0])).replace("$2", str(bounds[1]))
         if self._tenant_id is not None:
-            query, arguments = f"{query} AND tenant_id = $3", (*bounds, self._tenant_id)
-        cursor = await self._transaction.connection.cursor(query, *arguments)
-        while rows := await cursor.fetch(ROWS_AT_ONCE):
+            query += f" AND tenant_id = '{self._tenant_id}'"
+        await self._transaction.connection.execute(f"DECLARE trail NO SCROLL CURSOR FOR {query}")
+        while rows := await self._transaction.fetch(f"FETCH {ROWS_AT_ONCE} FROM trail"):
             yield rows
+        await self._transaction.connection.execute("CLOSE trail")
 
     def _fault_of(self, row: Any, sealed: Sealed) -> str | None:
         body = hashlib.sha256(row["body"].encode()).hexdigest()

@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from audit.chain import SELECT_LINK, Link
-from audit.ledger import Ledger, LedgerConflict, ledger_of, links_after
+from audit.ledger import Ledger, LedgerConflict, ledger_of, links_after, name_of
 from audit.signing import KeyRing, SigningKey
 from tenancy.context import DatabaseRole, Scope
 from tenancy.engine import FastlaneEngine
@@ -38,12 +38,13 @@ class RestoredDatabase(Exception):
 
 
 class Sealer:
-    """Makes checkpoints on one engine. `has_more`: the last one left a backlog."""
+    """Makes checkpoints on one engine. `has_more`: the last one left a backlog. `is_taken`: another was at it."""
 
     def __init__(self, engine: FastlaneEngine) -> None:
         settings = engine.databases.settings
         self.engine = engine
         self.has_more = False
+        self.is_taken = False
         self._key = SigningKey.from_settings(settings)
         self._ring = KeyRing.from_settings(settings)
         self._ledger: Ledger | None = None
@@ -76,6 +77,8 @@ class Sealer:
                 await transaction.fetch(f"SET LOCAL statement_timeout = '{FOLD_SECONDS}s'")
                 if wait:
                     await transaction.fetch("SELECT pg_advisory_xact_lock($1)", SEAL_LOCK)
+                taken = await transaction.fetch("SELECT NOT pg_try_advisory_xact_lock($1) AS taken", SEAL_LOCK)
+                self.is_taken = taken[0]["taken"]
                 rows = [dict(row) for row in await transaction.fetch(f"{columns} FROM audit.fold_1()")]
                 if not rows:
                     return None
@@ -103,6 +106,8 @@ class Sealer:
         else:
             await self._catch_up(self._ledger, number)
         self._is_behind = False
+        if self._ledger.exists():
+            self._ledger.pin(name_of(self.engine))
 
     async def _catch_up(self, ledger: Ledger, number: int) -> None:
         """Appends from the database, beginning with what the ledger has last: it must be the same there."""
@@ -159,6 +164,8 @@ class SealingTask:
         try:
             for link in await self._sealer.seal_all():
                 self._rows.inc(link.entries)
+            if self._sealer.is_taken:  # By whoever seals for all, as a rule; whose gauge moves.
+                return True
         except RestoredDatabase as error:
             self._tell("restored", str(error))
         except LedgerConflict as error:

@@ -52,14 +52,17 @@ class KeyRing:
         """Why the signature of a checkpoint is not to be believed, or None."""
         if not link.signature:
             return "is not signed"
-        verifier = self._verifiers.get(link.key_id)
-        if verifier is None:
+        if link.key_id not in self._verifiers:
             return f"is signed with the key {link.key_id!r}, which is neither ours nor among AUDIT_PUBLIC_KEYS"
+        return None if self.has_signed(link.key_id, link.signature, link.hash) else "has a forged signature"
+
+    def has_signed(self, key_id: str, signature: bytes, message: bytes) -> bool:
+        """Whether one of these keys has signed the message."""
         try:
-            verifier.verify(link.signature, link.hash)
-        except InvalidSignature:
-            return "has a forged signature"
-        return None
+            self._verifiers[key_id].verify(signature, message)
+        except (KeyError, InvalidSignature):
+            return False
+        return True
 
 
 def key_id_of(public_key: bytes) -> str:

@@ -10,8 +10,9 @@ from uuid import UUID
 
 import asyncpg
 
+from audit.authority import require_authority
 from audit.chain import SELECT_LINK, Fault, Link
-from audit.ledger import LINKS_AT_ONCE, READER, Ledger, LedgerConflict, ledger_of
+from audit.ledger import LINKS_AT_ONCE, READER, Ledger, LedgerConflict, ledger_of, name_of
 from audit.records import read_records
 from audit.row_proof import RowProof
 from audit.sealer import RestoredDatabase, Sealer
@@ -56,6 +57,14 @@ async def verify(engine: FastlaneEngine, tenant_id: UUID | None = None, progress
 
 
 async def _check_end(engine: FastlaneEngine, ledger: Ledger, verified: Verified) -> None:
+    if known := ledger.stranger(name_of(engine)):
+        told = (
+            f"this database had the trail {known} before, whose ledger is {ledger.path.parent / known}.jsonl: it was "
+            f"replaced whole, or made anew; if that is known, remove {name_of(engine)}.trail beside the ledger"
+        )
+        if engine.databases.settings.is_production:
+            raise Fault(told)
+        verified.warnings.append(told)
     last = ledger.last()
     others = any(ledger.path.parent.glob("*.jsonl"))
     async with SnapshotTransaction(engine, READER) as transaction:
@@ -96,6 +105,7 @@ class _Chain:
     async def check(self, tenant_id: UUID | None, progress: Progress) -> None:
         """Raises `Fault`, `LedgerConflict`."""
         verified = self._verified
+        await require_authority(self._transaction, self._ring)
         records = await read_records(self._transaction)
         proof = RowProof(self._transaction, records, tenant_id)
         pending: list[Link] = []

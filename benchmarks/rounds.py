@@ -62,9 +62,10 @@ async def measure(  # noqa: PLR0913  # A measurement is what it says.
 
 async def _turn(running: Running, cluster: Cluster, source: Iterator[bytes], seconds: float, series: Series) -> None:
     await run_load(running.port, source, connections=CONNECTIONS, seconds=WARM_UP_SECONDS)
-    server, database = _cpu(running.tree()), _cpu(_backends(cluster))
+    before = _cpu(running.tree()), _cpu(_backends(cluster))
     outcome = await run_load(running.port, source, connections=CONNECTIONS, seconds=seconds)
-    server, database = _cpu(running.tree()) - server, _cpu(_backends(cluster)) - database
+    after = _cpu(running.tree()), _cpu(_backends(cluster))
+    server, database = (_spent(*pair) for pair in zip(before, after, strict=True))
     if any(status >= 300 for status in outcome.statuses):
         raise RuntimeError(f"{running.contender.title} answers {outcome.statuses}")
     requests = len(outcome.latencies)
@@ -80,11 +81,16 @@ def _backends(cluster: Cluster) -> list[psutil.Process]:
     return [postmaster, *postmaster.children()]
 
 
-def _cpu(processes: Iterable[psutil.Process]) -> float:
-    """Seconds of user and system time."""
-    total = 0.0
+def _cpu(processes: Iterable[psutil.Process]) -> dict[int, float]:
+    """Seconds of user and system time, by process."""
+    found = {}
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             times = process.cpu_times()
-            total += times.user + times.system
-    return total
+            found[process.pid] = times.user + times.system
+    return found
+
+
+def _spent(before: dict[int, float], after: dict[int, float]) -> float:
+    """Of those that are still there: one that ended took its time along."""
+    return sum(seconds - before.get(process, 0.0) for process, seconds in after.items())

@@ -187,6 +187,14 @@ class TokenVerifier:
             raise InvalidToken("The token has expired.") from None
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
             raise InvalidToken("The token is not valid.") from None
-        if not isinstance(claims["sub"], str) or not claims["sub"] or "\x00" in claims["sub"]:
+        if not isinstance(claims["sub"], str) or not claims["sub"] or not _is_storable(claims["sub"]):
             raise InvalidToken("The token names no subject.")
         return claims
+
+
+def _is_storable(subject: str) -> bool:
+    """Whether PostgreSQL can hold it: no NUL, and no half of a character."""
+    try:
+        return b"\x00" not in subject.encode()
+    except UnicodeEncodeError:
+        return False

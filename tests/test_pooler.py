@@ -6,6 +6,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from audit.verify import verify
+from tenancy.databases import Databases
+from tenancy.engine import FastlaneEngine
 from tenancy.settings import Settings
 from tests.clinics import Clinic
 from tests.cluster import TestDatabase
@@ -60,3 +63,14 @@ async def _visit(client: httpx.AsyncClient, clinic: Clinic, number: int) -> bool
             rows = answer.json()["rows"]
             assert rows
     return {row["tenant_id"] for row in rows} == {str(clinic.id)}
+
+
+async def test_the_proof_is_recomputed(
+    database: TestDatabase, clinics: tuple[Clinic, Clinic], engine: FastlaneEngine, tmp_path: Path
+) -> None:
+    """`verify` goes through a pooler, again and again, beside others that use its connections."""
+    async with pgbouncer(database, tmp_path, pool_size=1) as url:
+        engine.databases = Databases(database.settings(tmp_path, database_url=url))
+        for _ in range(3):
+            verified = await verify(engine, clinics[0].id)
+            assert verified.rows + verified.unsealed > 0

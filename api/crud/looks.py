@@ -19,6 +19,8 @@ def looks_at_row(viewed: Viewed, shape: Shape, row_id: UUID, body: bytes, stored
     `body` is the row in the shape, `stored` the row as it is, where that is not the body itself.
     """
     looks: list[Look] = [View(viewed[shape.table], row_id)] if shape.table in viewed else []
+    if "trail" in shape.table._meta.tags:  # An entry may hold a whole case.
+        looks.append(Listing("list", 1))
     if not shape.related or viewed.keys().isdisjoint(shape.tables()):
         return looks
     found = list(_related(viewed, shape, load_stored(body), load_stored(stored or body), of_many=False))

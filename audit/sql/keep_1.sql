@@ -152,13 +152,16 @@ $$;
 -- of other tables the caller has redacted. Returns that, with its own.
 --
 -- A row of the trail was, or may be meanwhile, sealed with what it held: the record keeps the hash of it.
-CREATE FUNCTION audit.redact_1(of_tenant uuid, forms text[], kept text[], reason text, changed jsonb) RETURNS jsonb
+CREATE FUNCTION audit.redact_1(
+    of_tenant uuid, forms text[], kept text[], reason text, changed jsonb, authority jsonb
+) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET timezone = 'UTC' AS $$
 DECLARE
     its_slug text := (SELECT t.slug FROM public.tenants t WHERE t.id = of_tenant);
     marks text[] := audit.as_in_json_1(forms);
     this_transaction bigint;
     count_of bigint;
+    count_of_all bigint;
     entries jsonb;
     untouched text[];
 BEGIN
@@ -196,19 +199,21 @@ BEGIN
         UPDATE public.audit_logs a SET changes = f.now FROM found f WHERE a.id = f.id AND f.now <> f.was
         RETURNING a.id, f.transaction_id, f.was, f.now
     )
-    -- What this transaction wrote nobody has seen otherwise.
-    SELECT count(*), coalesce(jsonb_agg(jsonb_build_object(
+    -- What this transaction wrote nobody has seen otherwise: it is counted, and has no hash to be kept.
+    SELECT count(*) FILTER (WHERE r.transaction_id <> this_transaction), count(*), coalesce(jsonb_agg(jsonb_build_object(
                'source', 'audit_logs', 'id', r.id,
                'was', encode(sha256(convert_to(r.was::text, 'UTF8')), 'hex'),
-               'is', encode(sha256(convert_to(r.now::text, 'UTF8')), 'hex')) ORDER BY r.id), '[]')
-      INTO count_of, entries FROM redacted r WHERE r.transaction_id <> this_transaction;
+               'is', encode(sha256(convert_to(r.now::text, 'UTF8')), 'hex')) ORDER BY r.id)
+               FILTER (WHERE r.transaction_id <> this_transaction), '[]')
+      INTO count_of, count_of_all, entries FROM redacted r;
     changed := changed || jsonb_build_object('audit_logs', count_of);
     changed := (SELECT coalesce(jsonb_object_agg(c.key, c.value), '{}') FROM jsonb_each(changed) AS c WHERE c.value <> '0');
 
-    IF changed <> '{}' THEN
+    IF changed <> '{}' OR count_of_all > 0 THEN
         INSERT INTO public.platform_logs (id, action, tenant_id, details, actor, request_id, created_at)
         VALUES (audit.new_id_1(), 'redacted', of_tenant,
-                jsonb_build_object('tenant', its_slug, 'reason', reason, 'tables', changed, 'entries', entries),
+                jsonb_build_object('tenant', its_slug, 'reason', reason, 'tables', changed, 'entries', entries,
+                                   'authority', authority),
                 coalesce(nullif(left(current_setting('app.actor', true), 255), ''), 'sql:' || session_user),
                 nullif(left(current_setting('app.request_id', true), 100), ''), clock_timestamp());
     END IF;
@@ -220,7 +225,9 @@ $$;
 
 -- Deletes the rows that the checkpoints seal, from the first that is not archived up to this one, and records where they
 -- went. FL409: there is no such checkpoint, or its rows are not those that the file has.
-CREATE FUNCTION audit.archive_1(upto_checkpoint bigint, before text, file text, digest text, rows_in_file jsonb) RETURNS void
+CREATE FUNCTION audit.archive_1(
+    upto_checkpoint bigint, begins timestamptz, file text, digest text, rows_in_file jsonb, authority jsonb
+) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 DECLARE
     first_checkpoint bigint;
@@ -232,6 +239,10 @@ BEGIN
                                FROM public.platform_logs l WHERE l.action = 'archived');
     IF below IS NULL OR upto_checkpoint < first_checkpoint THEN
         RAISE EXCEPTION USING ERRCODE = 'FL409', MESSAGE = 'this checkpoint is not there, or is archived';
+    END IF;
+    IF (SELECT c.created_at FROM public.checkpoints c WHERE c.id = upto_checkpoint)
+       >= begins THEN
+        RAISE EXCEPTION USING ERRCODE = 'FL409', MESSAGE = 'only what was sealed before the month is archived';
     END IF;
     WITH named AS MATERIALIZED (
         SELECT p.source, sealed.id FROM public.checkpoint_parts p, unnest(p.ids) AS sealed (id)
@@ -250,8 +261,8 @@ BEGIN
     END IF;
     INSERT INTO public.platform_logs (id, action, details, actor, request_id, created_at)
     VALUES (audit.new_id_1(), 'archived',
-            jsonb_build_object('upto_checkpoint', upto_checkpoint, 'before', before, 'file', file, 'sha256', digest,
-                               'rows', deleted),
+            jsonb_build_object('upto_checkpoint', upto_checkpoint, 'before', to_char(begins AT TIME ZONE 'UTC', 'YYYY-MM'), 'file', file, 'sha256', digest,
+                               'rows', deleted, 'authority', authority),
             coalesce(nullif(left(current_setting('app.actor', true), 255), ''), 'sql:' || session_user),
             nullif(left(current_setting('app.request_id', true), 100), ''), clock_timestamp());
 END
@@ -293,7 +304,8 @@ BEGIN
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO fastlane_platform, fastlane_keeper', routine);
     END LOOP;
     FOREACH routine IN ARRAY ARRAY[
-        'audit.redact_1(uuid, text[], text[], text, jsonb)', 'audit.archive_1(bigint, text, text, text, jsonb)'
+        'audit.redact_1(uuid, text[], text[], text, jsonb, jsonb)',
+        'audit.archive_1(bigint, timestamptz, text, text, jsonb, jsonb)'
     ]::regprocedure[] LOOP
         EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', routine);
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO fastlane_platform', routine);

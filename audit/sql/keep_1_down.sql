@@ -13,7 +13,8 @@ REVOKE ALL ON tenants, events, audit_logs, access_logs, platform_logs, checkpoin
 REVOKE SELECT (id, slug) ON tenants FROM fastlane_keeper;
 REVOKE UPDATE (metadata) ON events FROM fastlane_keeper;
 REVOKE UPDATE (changes) ON audit_logs FROM fastlane_keeper;
-DROP FUNCTION audit.archive_1(bigint, text, text, text, jsonb), audit.redact_1(uuid, text[], text[], text, jsonb),
+DROP FUNCTION audit.archive_1(bigint, timestamptz, text, text, jsonb, jsonb),
+    audit.redact_1(uuid, text[], text[], text, jsonb, jsonb),
     audit.redact_answers_1(uuid, text[]), audit.redact_rows_1(regclass, uuid, text[], text[]),
     audit.redacted_changes_1(jsonb, text[], text[]), audit.redacted_document_1(jsonb, text[]), audit.as_in_json_1(text[]),
     audit.redacted_list_1(text[], text[], integer), audit.redacted_text_1(text, text[], integer);

@@ -27,7 +27,9 @@ BEGIN
     EXECUTE format('SELECT to_jsonb(t) - ''search'' FROM %s t WHERE t.id = $1', target) INTO state USING row_id;
     FOR entry IN
         SELECT l.action, l.created_at, l.user_id, l.actor, l.request_id, l.transaction_id, l.changes,
-               (row_number() OVER (ORDER BY l.created_at, l.id))::integer AS number
+               -- Entries that came before there were statement triggers have the time of their transaction.
+               (row_number() OVER (ORDER BY l.created_at, array_position(ARRAY['create', 'update', 'delete'], l.action::text),
+                                            l.id))::integer AS number
           FROM public.audit_logs l
          WHERE l.entity_id = row_id AND l.entity_type = (SELECT audit.entity_of_1(target)) AND l.action <> 'view'
          ORDER BY number DESC
@@ -165,6 +167,12 @@ BEGIN
      WHERE v.document IS NOT NULL AND v.version = coalesce(wanted, v.version) ORDER BY v.version DESC LIMIT 1;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'FL422', COLUMN = 'version', MESSAGE = 'there is no such version of the row';
+    END IF;
+    IF target = 'public.users'::regclass THEN  -- Who somebody is comes from an invitation, not from an older version.
+        root := root || jsonb_build_object('auth_id', (
+            SELECT l.changes -> 'before' -> 'auth_id' FROM public.audit_logs l
+             WHERE l.entity_id = row_id AND l.entity_type = 'user' AND l.action = 'delete'
+             ORDER BY l.created_at DESC, l.id DESC LIMIT 1));
     END IF;
 
     PERFORM set_config('app.restores', 'on', true);  -- For the events that an insert tells.

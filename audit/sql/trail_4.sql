@@ -188,7 +188,7 @@ BEGIN
     -- documents are compared once, not in each place that asks for the difference.
     EXECUTE replace(replace(format($create$
 CREATE FUNCTION %1$s() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET timezone = 'UTC' SET enable_nestloop = off AS $body$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_nestloop = off AS $body$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         WITH told AS (
@@ -257,8 +257,6 @@ $body$ $create$,
                nullif(current_setting(''app.user_agent'', true), ''''),
                coalesce(nullif(left(current_setting(''app.actor'', true), 255), ''''), ''sql:'' || session_user),
                nullif(left(current_setting(''app.request_id'', true), 100), ''''), clock_timestamp()');
-    PERFORM tenancy.hand_over((routine || '()')::regprocedure, 'fastlane_auditor');
-
     -- Events that a change tells are on the trail already.
     EXECUTE format('CREATE TRIGGER z_audit_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS new_rows
                     FOR EACH STATEMENT %s EXECUTE FUNCTION %s(%L, %L)', target,
@@ -270,6 +268,9 @@ $body$ $create$,
                     FOR EACH STATEMENT EXECUTE FUNCTION %s()', target, routine);
     EXECUTE format('CREATE TRIGGER z_audit_truncate BEFORE TRUNCATE ON %s
                     FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_truncate_1()', target);
+    -- Who may call it could attach it to a table of their own.
+    EXECUTE format('REVOKE EXECUTE ON FUNCTION %s() FROM PUBLIC', routine);
+    PERFORM tenancy.hand_over((routine || '()')::regprocedure, 'fastlane_auditor');
 END
 $track$;
 REVOKE EXECUTE ON FUNCTION audit.track_table(regclass, text, name, text, text) FROM PUBLIC;

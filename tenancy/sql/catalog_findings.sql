@@ -150,5 +150,12 @@ SELECT 'security definer function of a role that sees too much or without a sear
  WHERE p.prosecdef AND p.pronamespace::regnamespace::text IN ('tenancy', 'audit', 'cases', 'public')
    AND (p.proowner::regrole::text NOT IN ('fastlane_identity', 'fastlane_auditor', 'fastlane_search', 'fastlane_sealer',
                                           'fastlane_restorer', 'fastlane_keeper')
-        OR NOT coalesce(p.proconfig::text LIKE '%search_path=%', false))
+        OR NOT coalesce(p.proconfig::text LIKE '%search_path=pg_catalog, pg_temp%', false))
+ UNION ALL
+-- Who may call one that is a trigger's can attach it to a table of their own, and write what it writes.
+SELECT 'security definer function that everybody may call', p.oid::regprocedure::text
+  FROM pg_proc p
+ WHERE p.prosecdef AND p.pronamespace::regnamespace::text IN ('tenancy', 'audit', 'cases', 'public')
+   AND EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS given
+                WHERE given.grantee = 0 AND given.privilege_type = 'EXECUTE')
  ORDER BY 1, 2

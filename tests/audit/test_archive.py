@@ -52,6 +52,7 @@ async def test_round_trip(
     assert counts["access_logs"] > 0
     month_of_it = f"{begins:%Y-%m}"
     where = {"file": path.name, "sha256": digest_of(path)}
+    assert record.pop("authority").keys() == {"number", "key_id", "signature"}
     assert record == {"upto_checkpoint": last, "before": month_of_it, "rows": counts} | where
     assert made.rows == counts
 
@@ -79,11 +80,13 @@ async def test_what_is_refused(
     last = await superuser.fetchval("SELECT max(id) FROM checkpoints")
     await superuser.execute("UPDATE tasks SET title = 'not sealed'")
     before = await rows_of(superuser)
-    call = "SELECT audit.archive_1($1, '2026-01', 'file', 'digest', $2)"
+    call = "SELECT audit.archive_1($1, '9999-01-01', 'file', 'digest', $2, '{}')"
     counts = json.dumps({"audit_logs": 1, "access_logs": 1})
     for number, message in ((last + 1, "not there"), (0, "not there"), (None, "not there"), (last, "not those")):
         with pytest.raises(asyncpg.PostgresError, match=message):
             await superuser.execute(call, number, counts)
+    with pytest.raises(asyncpg.PostgresError, match="before the month"):
+        await superuser.execute(call.replace("9999", "2026"), last, counts)
     assert await rows_of(superuser) == before
 
     # The role that may delete sees what is sealed only.

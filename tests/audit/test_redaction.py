@@ -129,7 +129,7 @@ async def test_value_is_gone(
     record = await superuser.fetchrow("SELECT * FROM platform_logs WHERE action = 'redacted'")
     assert record is not None
     details = json.loads(record["details"])
-    assert details.keys() == {"tenant", "reason", "tables", "entries"}
+    assert details.keys() == {"tenant", "reason", "tables", "entries", "authority"}
     assert (details["tenant"], details["tables"]) == ("north", done.tables)
     assert len(details["entries"]) == done.tables["audit_logs"]
     await seal(engine)
@@ -232,7 +232,7 @@ def test_values_that_are_refused(value: str) -> None:
 
 async def test_function_refuses_too(clinics: tuple[Clinic, Clinic], superuser: asyncpg.Connection) -> None:
     """The database holds it by itself: no short value, none in the reason, and nobody but the platform."""
-    call = "SELECT audit.redact_1($1, $2, '{}', $3, '{}')"
+    call = "SELECT audit.redact_1($1, $2, '{}', $3, '{}', '{}')"
     for forms, reason in ((["abc"], ""), ([], ""), ([VALUE], f"It was {VALUE}.")):
         with pytest.raises(asyncpg.PostgresError, match="at least four characters"):
             await superuser.fetch(call, clinics[0].id, forms, reason)

@@ -132,6 +132,18 @@ async def test_restored_user(client: httpx.AsyncClient, clinics: Clinics) -> Non
     assert answers == [200, 403]
 
 
+async def test_identity_is_not_restored(
+    client: httpx.AsyncClient, clinics: Clinics, superuser: asyncpg.Connection
+) -> None:
+    """Deleted and restored to an older version, a user keeps the subject that they had last."""
+    north = clinics[0]
+    staff, path = north.users[Role.staff], row_path("users", north.users[Role.staff])
+    await superuser.execute("UPDATE users SET auth_id = 'somebody-new' WHERE id = $1", staff)
+    assert (await client.delete(path, headers=north.headers())).status_code == 204
+    back = await client.post(f"{path}restore/", headers=north.headers(), json={"version": 1})
+    assert (back.status_code, back.json()["auth_id"]) == (200, "somebody-new")
+
+
 async def test_races_and_repeats(client: httpx.AsyncClient, clinics: Clinics, superuser: asyncpg.Connection) -> None:
     """If-Match guards a restore as it does a change; a repeat under the same key restores once; of many at once one
     restores a deleted row and the others hear why not. The tenant's own row goes back, too."""

@@ -177,6 +177,7 @@ async def test_in_the_service(
             if number % 5 == 0:
                 assert (await piccolo(database, tmp_path, "audit", "verify"))[0] == 0
         assert "audit_last_seal_timestamp_seconds 1" in (await app.client.get("/metrics")).text
+        await all_over()
     assert await superuser.fetchval(UNSEALED) == 0
     ledger = await ledger_of(app.engine)
     numbers = [link.id for link in ledger.links(ledger.length())]
@@ -190,10 +191,12 @@ async def test_rest_and_trouble(
     """An idle database is left alone until somebody uses it; trouble is no end, and is over when it is over."""
     monkeypatch.setattr(sealer_module, "BUSY_SECONDS", 0)
     task = SealingTask(engine, settings, CollectorRegistry())
+    await all_over()
     assert task.is_due()
     assert await task.seal()
     assert not task.is_due()
     await write("north")
+    await all_over()
     assert task.is_due()
     (tmp_path / "audit").rename(tmp_path / "kept")
     (tmp_path / "audit").touch()

@@ -7,6 +7,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from audit.authority import authority_for
 from audit.chain import Fault
 from audit.ledger import LedgerConflict, ledger_of
 from audit.sealer import Sealer
@@ -29,8 +30,11 @@ SELECT gen_random_uuid(), tenant_id, action, entity_type, entity_id, changes, ac
 CUT = """DELETE FROM audit_logs WHERE transaction_id >= (SELECT upto FROM checkpoints WHERE id = 2);
 DELETE FROM access_logs WHERE transaction_id >= (SELECT upto FROM checkpoints WHERE id = 2);
 DELETE FROM checkpoint_parts WHERE checkpoint = 3; DELETE FROM checkpoints WHERE id = 3"""
-RECORD = """INSERT INTO platform_logs (id, action, details, actor, created_at)
-VALUES (gen_random_uuid(), '{action}', {details}, 'somebody', clock_timestamp())"""
+SOMEBODY = "00000000-0000-4000-8000-000000000001"
+RECORD = f"""INSERT INTO platform_logs (id, action, tenant_id, details, actor, created_at)
+VALUES (gen_random_uuid(), '{{action}}', '{SOMEBODY}', {{details}} || ':authority {{action}}:'::jsonb, 'somebody',
+        clock_timestamp())"""
+SUBJECTS = {"redacted": SOMEBODY, "archived": "2 digest"}
 TENANT_RECORD = "DELETE FROM platform_logs WHERE action = 'tenant_deleted'"
 DELETE_SOUTH = "SET session_replication_role = origin; DELETE FROM tenants WHERE slug = 'south'"
 
@@ -52,7 +56,9 @@ SEALED_BEFORE = "(SELECT upto FROM checkpoints WHERE id = 2)"
 ARCHIVED = (
     f"DELETE FROM audit_logs WHERE transaction_id < {SEALED_BEFORE};"
     f"DELETE FROM access_logs WHERE transaction_id < {SEALED_BEFORE};"
-    + RECORD.format(action="archived", details="""'{"upto_checkpoint": 2, "file": "a", "sha256": "", "rows": 1}'""")
+    + RECORD.format(
+        action="archived", details="""'{"upto_checkpoint": 2, "file": "a", "sha256": "digest", "rows": 1}'::jsonb"""
+    )
 )
 
 TAMPERED = {
@@ -98,6 +104,9 @@ TAMPERED = {
         "DELETE FROM access_logs", "SELECT 1 FROM access_logs"
     ): "checkpoint 1: is there, and was archived",
     f"{ARCHIVED}; DELETE FROM audit_logs": "checkpoint 3: is missing",
+    REDACTED.replace(":authority redacted:", "{}"): "nobody who may has redacted this",
+    ARCHIVED.replace(":authority archived:", "{}"): "nobody who may has archived this",
+    REDACTED.replace("redacted:", "archived:"): "nobody who may has redacted this",
 }
 HONEST = {
     "SELECT 1": (0, 0),
@@ -113,6 +122,16 @@ HONEST = {
 # As if the database had been there for a while.
 AGE = """SET session_replication_role = replica;
 UPDATE platform_logs SET created_at = created_at - interval '1 day'"""
+
+
+def authorized(statements: str, engine: FastlaneEngine) -> str:
+    """The statements, in which each record has a signature of its own over what it is of."""
+
+    def sign(found: re.Match[str]) -> str:
+        authority = authority_for(engine.databases.settings, found[1], SUBJECTS[found[1]])
+        return f'{{"authority": {authority}}}'
+
+    return re.sub(":authority (redacted|archived):", sign, statements)
 
 
 async def found(engine: FastlaneEngine) -> str:
@@ -138,7 +157,7 @@ async def test_tampering_is_named(sealed: TestDatabase, engine: FastlaneEngine, 
     missed = {}
     for statements, expected in TAMPERED.items():
         async with copied(sealed, tmp_path) as superuser:
-            await superuser.execute(statements)
+            await superuser.execute(authorized(statements, engine))
             told = await found(engine)
         if not re.search(expected, told):
             missed[statements] = f"{told!r} for {expected!r}"
@@ -151,7 +170,7 @@ async def test_the_honest_pass(sealed: TestDatabase, engine: FastlaneEngine, tmp
     count = "SELECT (SELECT count(*) FROM audit_logs) + (SELECT count(*) FROM access_logs)"
     for statements, (redacted, archived) in HONEST.items():
         async with copied(sealed, tmp_path) as superuser:
-            await superuser.execute(statements)
+            await superuser.execute(authorized(statements, engine))
             verified = await verify(engine)
             rows = await superuser.fetchval(f"{count} + (SELECT count(*) FROM platform_logs)")
             last = await superuser.fetchval("SELECT max(id) FROM checkpoints")

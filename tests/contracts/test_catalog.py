@@ -251,12 +251,14 @@ async def test_side_doors(superuser: asyncpg.Connection) -> None:
 
 
 async def test_definer_functions(superuser: asyncpg.Connection) -> None:
-    """A definer function of any but the three roles that own them, or without its search path, is reported."""
+    """A definer function of any but the roles that own them, without its search path, or for all, is reported."""
     attempts = []
     for function in await superuser.fetch(DEFINERS):
         alter = f"ALTER FUNCTION {function['name']}"
         attempts += [(function["name"], f"{alter} OWNER TO {owner}") for owner in ("fastlane_owner", TENANT)]
         attempts.append((function["name"], f"{alter} RESET search_path"))
+        attempts.append((function["name"], f"{alter} SET search_path = ''"))
+        attempts.append((function["name"], f"GRANT EXECUTE ON FUNCTION {function['name']} TO PUBLIC"))
     assert {"cases.search_cases_1(text)", "audit.record_cases()"} <= {name for name, _ in attempts}
     assert await unreported(superuser, attempts) == []
 
