@@ -5,6 +5,9 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+# The lock is its own constraint: pip before 23.3 takes `pydantic[email]`, which another package asks for, for something
+# else than the `pydantic` that is pinned, and the newest of it, whose hash nobody has named.
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 # The first that runs and is new enough: a name on the PATH may be an empty shim.
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -61,10 +64,10 @@ $(BIN)/python:
 
 $(VENV)/.installed: requirements.lock | $(BIN)/python
 	@echo "Installing the dependencies; the first time this takes half a minute …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(INSTALL) -r requirements.lock -c requirements.lock
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	@echo "Installing what the tests need …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(INSTALL) -r requirements-dev.lock -c requirements-dev.lock
 	@touch $@
