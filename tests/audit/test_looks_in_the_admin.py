@@ -16,7 +16,8 @@ QUERY = "payer=Doe-Jane&status=pending&__page=1&payer__match=contains&__order=-c
 @pytest.mark.parametrize("role", [Role.admin, None])
 async def test_a_row(running: Running, clinics: tuple[Clinic, Clinic], looks: Log, role: Role | None) -> None:
     """A case or an ingestion that is read is a view in the tenant of the row, whoever looks; a change that changes
-    nothing is one too, for it shows the row."""
+    nothing is one too, for it shows the row. Of other tables a platform operator's looks are in the log, and those of
+    everybody at an entry of the trail."""
     north, south = clinics
     clinic = north if role else south
     actor, user = (f"operator:north-{role.value}", north.users[role]) if role else ("operator:platform", None)
@@ -33,7 +34,12 @@ async def test_a_row(running: Running, clinics: tuple[Clinic, Clinic], looks: Lo
         for payer, views in (("Cigna", 1), ("Aetna", 0), ("Aetna", 1)):
             assert (await client.patch(one, json={"payer": payer})).status_code == 200
             assert len(await looks.views()) == views
-    assert await looks.accesses() == []
+        assert await looks.accesses() == []
+        for table, is_noted in (("audit_logs", True), ("tasks", role is None), ("users", role is None)):
+            path = f"/api/tables/{table}/{clinic.rows[table]}/"
+            assert (await client.get(path)).status_code == 200
+            rows = [(row["path"], row["row_count"], row["actor"]) for row in await looks.accesses()]
+            assert rows == ([(f"/admin{path}", 1, actor)] if is_noted else [])
 
 
 @pytest.mark.parametrize("role", [Role.admin, None])
