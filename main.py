@@ -16,6 +16,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api import idempotency
 from api.admin import AdminGate
+from api.crud.actions import ActionEndpoint
 from api.crud.endpoints import TenantCRUD
 from api.event_stream.endpoint import EventStream
 from api.exchange import Client
@@ -36,6 +37,7 @@ from audit.sealer import sealing
 from audit.tables import AccessLog, AuditLog, Event
 from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task
 from cases.workflow import decided_by_few, opens_as_pending
+from tenancy.actions import Action
 from tenancy.databases import Databases
 from tenancy.engine import FastlaneEngine
 from tenancy.identity import IdentityDirectory
@@ -60,6 +62,7 @@ TABLES: Mapping[str, Sequence[type[Table]]] = {
     "Audit": (Event, AuditLog, AccessLog),
 }
 RULES: Mapping[type[Table], Sequence[Rule]] = {Case: (decided_by_few, opens_as_pending)}
+ACTIONS: Mapping[type[Table], Sequence[Action]] = {}
 # Of which each look at a single row is on the trail, under this name.
 VIEWED: Mapping[type[Table], str] = {Case: "case", Ingestion: "ingestion"}
 
@@ -74,11 +77,14 @@ def create_app(settings: Settings | None = None) -> Any:
     seal = CursorSeal(derived_key(settings, cursor.PURPOSE))
     recorder = LookRecorder(engine)
     served = [table for tables in TABLES.values() for table in tables]
-    looks = Looks(recorder, Masks(served), views=settings.audit_views)
-    endpoints = [TenantCRUD(table, seal, RULES.get(table, ()), VIEWED) for table in served]
+    looks = Looks(recorder, Masks(served, action_names()), views=settings.audit_views)
+    endpoints = [TenantCRUD(table, seal, RULES.get(table, ()), VIEWED, ACTIONS.get(table, ())) for table in served]
     stream = mount("/api/events/stream", EventStream(Event, engine), below=False)
-    tables = litestar([me, stream, *(mount(f"/api/{crud.table._meta.tablename}", crud) for crud in endpoints)])
-    routes = service_routes(engine, metrics, served, VERSION)
+    own_paths = [mount(f"/api/{action.name}", ActionEndpoint(table, action, VIEWED)) for table, action in own_actions()]
+    tables = litestar(
+        [me, stream, *own_paths, *(mount(f"/api/{crud.table._meta.tablename}", crud) for crud in endpoints)]
+    )
+    routes = service_routes(engine, metrics, served, ACTIONS, VERSION)
     lifespan = [lambda _: open_pool(engine, settings, recorder), lambda _: sealing(engine, metrics.registry)]
     service = litestar(routes, lifespan=lifespan)
     api = TenantScopeMiddleware(
@@ -102,6 +108,15 @@ def create_app(settings: Settings | None = None) -> Any:
             app, settings.cors_origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED_HEADERS
         )
     return ProxyHeadersMiddleware(app, list(settings.trusted_proxies)) if settings.trusted_proxies else app
+
+
+def own_actions() -> list[tuple[type[Table], Action]]:
+    """The actions that have a path of their own, beside those of the tables."""
+    return [(table, action) for table, actions in ACTIONS.items() for action in actions if action.place == "api"]
+
+
+def action_names() -> list[str]:
+    return [action.name for actions in ACTIONS.values() for action in actions]
 
 
 def litestar(routes: Sequence[ControllerRouterHandler], **options: Any) -> Litestar:

@@ -43,11 +43,12 @@ _GROUPS = ("__or", "__and", "__not")
 class Masks:
     """For requests about these tables."""
 
-    def __init__(self, tables: Iterable[type[Table]]) -> None:
+    def __init__(self, tables: Iterable[type[Table]], names: Iterable[str] = ()) -> None:
+        """`names` are further parts of paths that are our own."""
         self._columns = {
             table._meta.tablename: {column._meta.name: column for column in visible_columns(table)} for table in tables
         }
-        self._own = _OWN_NAMES | self._columns.keys()
+        self._own = _OWN_NAMES | self._columns.keys() | frozenset(names)
         self._names = frozenset({RANK, *(name for columns in self._columns.values() for name in columns)})
         self._names |= {name for table in tables for name in relations_of(table)}
         self._masked = lru_cache(KEPT_FILTERS)(self._mask)

@@ -1,6 +1,6 @@
 """The paths beside `/api`: the front page, documents, health, metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from litestar import Response, get
@@ -14,6 +14,7 @@ from api.gateway import Metrics
 from api.openapi.document import openapi_document
 from api.pages import FRONT_PAGE, PROBLEM_PAGES
 from api.problems import Problem, not_found
+from tenancy.actions import Action
 from tenancy.engine import FastlaneEngine
 from tenancy.readiness import why_not_ready
 
@@ -21,10 +22,16 @@ HTML = "text/html"
 
 
 def service_routes(
-    engine: FastlaneEngine, metrics: Metrics, tables: Sequence[type[Table]], version: str
+    engine: FastlaneEngine,
+    metrics: Metrics,
+    tables: Sequence[type[Table]],
+    actions: Mapping[type[Table], Sequence[Action]],
+    version: str,
 ) -> list[ControllerRouterHandler]:
     """Route handlers bound to this app's engine and metrics, and to the document of its tables."""
-    documents = _document_routes(*_documents(tuple(tables), version))
+    documents = _document_routes(
+        *_documents(tuple((table, tuple(actions.get(table, ()))) for table in tables), version)
+    )
     return [front_page, favicon, healthz, problem_page, *_state_routes(engine, metrics), *documents]
 
 
@@ -69,10 +76,10 @@ def _state_routes(engine: FastlaneEngine, metrics: Metrics) -> list[ControllerRo
 
 
 @cache
-def _documents(tables: tuple[type[Table], ...], version: str) -> tuple[bytes, str]:
+def _documents(tables: tuple[tuple[type[Table], tuple[Action, ...]], ...], version: str) -> tuple[bytes, str]:
     """The OpenAPI document and its page. They follow from the code alone, and take a fifth of a second: once is
     enough for the many apps of a test run."""
-    openapi = openapi_document(tables, version)
+    openapi = openapi_document(dict(tables), version)
     return dump_json(openapi), docs_page(openapi)
 
 

@@ -1,21 +1,24 @@
 """The prior-authorization domain: ingestions, cases with their codes and tasks, rulesets."""
 
 from enum import Enum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from piccolo.columns import (
     JSONB,
     UUID,
     Array,
     Boolean,
+    Date,
     DoublePrecision,
     ForeignKey,
+    Integer,
     Text,
     Timestamptz,
     Varchar,
 )
 from piccolo.columns.base import OnDelete
 from piccolo.columns.readable import Readable
+from piccolo.columns.reference import LazyTableReference
 
 from tenancy.tables import Tenant, TenantTable, User
 
@@ -70,6 +73,20 @@ class CodeType(str, Enum):
     HCPCS = "HCPCS"
 
 
+class FollowUp(str, Enum):
+    """What a case is to the denied one before it."""
+
+    resubmission = "resubmission"
+    appeal = "appeal"
+
+
+class RequirementKind(str, Enum):
+    """What a payer's rules ask for."""
+
+    requirement = "requirement"
+    document = "document"
+
+
 class Ingestion(TenantTable, tablename="ingestions", help_text="An email or PDF on its way to a case."):
     """Tracks one document from its arrival to the data extracted from it."""
 
@@ -91,9 +108,18 @@ class Ingestion(TenantTable, tablename="ingestions", help_text="An email or PDF 
 class Case(TenantTable, tablename="cases", help_text="A request for prior authorization."):
     """One request to one payer. Holds a keyed hash of the member's identifier, never the identifier."""
 
-    server_columns: ClassVar[tuple[str, ...]] = ("created_by",)
+    server_columns: ClassVar[tuple[str, ...]] = (
+        *("created_by", "previous_case_id", "follow_up", "unknown_codes"),
+        *("decision_due_at", "due_ruleset_id", "due_ruleset_version", "paused_at", "paused_seconds"),
+        *("decided_at", "decided_by"),
+    )
     user_column: ClassVar[str] = "created_by"
-    relation_names: ClassVar[dict[str, tuple[str, str]]] = {"created_by": ("creator", "created_cases")}
+    relation_names: ClassVar[dict[str, tuple[str, str]]] = {
+        "created_by": ("creator", "created_cases"),
+        "decided_by": ("decider", "decided_cases"),
+        "previous_case_id": ("previous_case", "follow_ups"),
+        "due_ruleset_id": ("due_ruleset", "due_cases"),
+    }
     search_function: ClassVar[str] = "cases.search_cases_1"
     triggers: ClassVar[dict[str, str]] = {
         "cases.c_search": "cases.search_of_case_1 BEFORE INSERT UPDATE OF",
@@ -113,6 +139,36 @@ class Case(TenantTable, tablename="cases", help_text="A request for prior author
     confidence_json = JSONB(required=True, help_text="LLM confidence scores.")
     extracted_data = JSONB(required=True, help_text="Raw data extracted from PDF or email.")
     metadata_json = JSONB(null=True, default=None, help_text="Additional metadata.")
+    unknown_codes = Array(
+        Varchar(length=20), null=True, default=None, help_text="Diagnosis codes that the tenant's list does not have."
+    )
+    previous_case_id: ForeignKey[Any] = ForeignKey(
+        "self", null=True, default=None, on_delete=OnDelete.set_null, help_text="The denied case that this one follows."
+    )
+    follow_up = Varchar(length=20, choices=FollowUp, null=True, default=None, help_text="What it is to the one before.")
+    submitted_at = Timestamptz(null=True, default=None, help_text="When the payer got it; the clock starts here.")
+    decision_due_at = Timestamptz(null=True, default=None, help_text="When the payer must have decided.")
+    due_ruleset_id: ForeignKey[Any] = ForeignKey(
+        LazyTableReference("Ruleset", module_path=__name__),
+        null=True,
+        default=None,
+        on_delete=OnDelete.set_null,
+        help_text="The ruleset that sets the time; empty: the law.",
+    )
+    due_ruleset_version = Integer(null=True, default=None, help_text="Which version of it.")
+    extended_until = Timestamptz(null=True, default=None, help_text="Until when the time to decide was extended.")
+    extension_reason = Text(null=True, default=None, help_text="Why it was extended.")
+    paused_at = Timestamptz(null=True, default=None, help_text="Since when the clock stands still.")
+    paused_seconds = Integer(default=0, help_text="How long it stood still before.")
+    decided_at = Timestamptz(null=True, default=None, help_text="When it was approved or denied.")
+    decided_by = ForeignKey(
+        User, null=True, default=None, on_delete=OnDelete.set_null, help_text="Who recorded the decision."
+    )
+    denial_reason = Text(null=True, default=None, help_text="Why the payer said no.")
+    authorization_number = Varchar(length=100, null=True, default=None, help_text="The payer's number of the approval.")
+    valid_from = Date(null=True, default=None, help_text="First day of the approval.")
+    valid_until = Date(null=True, default=None, help_text="Last day of the approval.")
+    approved_units = Integer(null=True, default=None, help_text="How many units were approved.")
     created_at = Timestamptz(index=True)
     updated_at = Timestamptz()
 
@@ -124,6 +180,7 @@ class Case(TenantTable, tablename="cases", help_text="A request for prior author
 class CaseCode(TenantTable, tablename="case_codes", help_text="A CPT or HCPCS code of a case."):
     """A procedure that the case asks for; its tenant follows from the case."""
 
+    server_columns: ClassVar[tuple[str, ...]] = ("is_known",)
     relation_names: ClassVar[dict[str, tuple[str, str]]] = {"case_id": ("case", "codes")}
     triggers: ClassVar[dict[str, str]] = {"case_codes.a_follow_case": "cases.follow_case_1 BEFORE INSERT"}
 
@@ -134,6 +191,9 @@ class CaseCode(TenantTable, tablename="case_codes", help_text="A CPT or HCPCS co
     code = Varchar(length=20, required=True, help_text="The procedure code, such as 72148.")
     description = Text(null=True, default=None, help_text="What the code stands for.")
     confidence = DoublePrecision(null=True, default=None, help_text="LLM confidence score.")
+    is_known = Boolean(
+        null=True, default=None, help_text="Whether the tenant's list has the code; empty without a list."
+    )
     created_at = Timestamptz()
 
     @classmethod
@@ -142,8 +202,11 @@ class CaseCode(TenantTable, tablename="case_codes", help_text="A CPT or HCPCS co
 
 
 class Task(TenantTable, tablename="tasks", help_text="An action item of a case."):
-    """Something a person must do for a case; its tenant follows from the case."""
+    """Something a person must do for a case, or what a ruleset asks for; its tenant follows from the case."""
 
+    server_columns: ClassVar[tuple[str, ...]] = (
+        *("completed_at", "ruleset_id", "ruleset_version", "requirement_kind", "requirement"),
+    )
     relation_names: ClassVar[dict[str, tuple[str, str]]] = {"assigned_to": ("assignee", "assigned_tasks")}
     search_function: ClassVar[str] = "cases.search_tasks_1"
     triggers: ClassVar[dict[str, str]] = {
@@ -161,6 +224,18 @@ class Task(TenantTable, tablename="tasks", help_text="An action item of a case."
     priority = Varchar(length=50, choices=Priority, default=Priority.normal)
     due_date = Timestamptz(null=True, default=None, index=True, help_text="When it has to be done.")
     completed_at = Timestamptz(null=True, default=None, help_text="When it was done.")
+    ruleset_id: ForeignKey[Any] = ForeignKey(
+        LazyTableReference("Ruleset", module_path=__name__),
+        null=True,
+        default=None,
+        on_delete=OnDelete.set_null,
+        help_text="The ruleset that asks for it.",
+    )
+    ruleset_version = Integer(null=True, default=None, help_text="The version of it that asked first.")
+    requirement_kind = Varchar(
+        length=20, choices=RequirementKind, null=True, default=None, help_text="What the ruleset asks for."
+    )
+    requirement = Text(null=True, default=None, help_text="In the ruleset's own words.")
     created_at = Timestamptz()
     updated_at = Timestamptz()
 
@@ -172,8 +247,8 @@ class Task(TenantTable, tablename="tasks", help_text="An action item of a case."
 class Ruleset(TenantTable, tablename="rulesets", help_text="What a payer wants for a procedure."):
     """Rules of one payer for one procedure."""
 
+    server_columns: ClassVar[tuple[str, ...]] = ("version",)
     search_function: ClassVar[str] = "cases.search_rulesets_1"
-
     triggers: ClassVar[dict[str, str]] = {"rulesets.c_search": "cases.search_of_ruleset_1 BEFORE INSERT UPDATE OF"}
 
     id = UUID(primary_key=True)
@@ -182,6 +257,7 @@ class Ruleset(TenantTable, tablename="rulesets", help_text="What a payer wants f
     procedure = Varchar(length=255, required=True, index=True, help_text="Name or code of the procedure.")
     rules_json = JSONB(required=True, help_text="Structured rules data.")
     is_active = Boolean(default=True, index=True, help_text="Off: kept, and not applied.")
+    version = Integer(default=1, help_text="Counts the changes of what it asks for; its history has the earlier ones.")
     created_at = Timestamptz()
     updated_at = Timestamptz()
 

@@ -18,10 +18,17 @@ class Role(str, Enum):
     staff = "staff"
 
 
-class Tenant(Table, tablename="tenants", help_text="A clinic, isolated from all others."):
-    """Root of isolation: every domain row belongs to exactly one tenant."""
+class PhiGuard(str, Enum):
+    """What happens to a value that could identify a patient."""
 
-    server_columns: ClassVar[tuple[str, ...]] = ("slug",)
+    block = "block"
+    off = "off"
+
+
+class Tenant(Table, tablename="tenants", help_text="A clinic, isolated from all others."):
+    """Root of isolation: every domain row belongs to exactly one tenant. Its settings are the platform's to change."""
+
+    server_columns: ClassVar[tuple[str, ...]] = ("slug", "time_zone", "phi_guard")
     triggers: ClassVar[dict[str, str]] = {
         "tenants.e_keep_slug": "tenancy.keep_slug_1 BEFORE UPDATE",
         "tenants.z_record_deletion": "audit.record_tenant_deletion_1 AFTER DELETE",
@@ -30,6 +37,16 @@ class Tenant(Table, tablename="tenants", help_text="A clinic, isolated from all 
     id = UUID(primary_key=True)
     slug = Varchar(length=100, unique=True, required=True, help_text="URL-safe identifier.")
     name = Varchar(length=255, required=True, help_text="Display name.")
+    time_zone = Varchar(
+        length=64, default="UTC", help_text="Where its business days are counted, as in the tz database."
+    )
+    phi_guard = Varchar(
+        length=10,
+        choices=PhiGuard,
+        null=True,
+        default=None,
+        help_text="Whether PHI is refused; empty: as PHI_GUARD says.",
+    )
     created_at = Timestamptz()
     updated_at = Timestamptz()
 

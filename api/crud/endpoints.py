@@ -14,6 +14,7 @@ from piccolo_api.crud.endpoints import PiccoloCRUD
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.crud.actions import ActionEndpoint
 from api.crud.answers import json_answer
 from api.crud.bulk import BulkWriter
 from api.crud.history import History, has_history
@@ -27,6 +28,7 @@ from api.query.cursor import CursorSeal
 from api.query.parse import DEFAULT_PAGE_SIZE, parse_query
 from api.query.relations import HIDDEN_TAGS
 from api.scope import identity_of
+from tenancy.actions import Action
 from tenancy.permissions import Operation, allowed_to_any, require
 from tenancy.rules import Rule
 
@@ -51,6 +53,7 @@ class TenantCRUD(PiccoloCRUD):
         seal: CursorSeal,
         rules: Sequence[Rule] = (),
         viewed: Mapping[type[Table], str] | None = None,
+        actions: Sequence[Action] = (),
     ) -> None:
         """`viewed` are the tables of which each look at a row counts, and what the trail calls a row of theirs."""
         super().__init__(table, read_only=False, page_size=DEFAULT_PAGE_SIZE)
@@ -60,6 +63,7 @@ class TenantCRUD(PiccoloCRUD):
         self._bulk = BulkWriter(self._writer)
         self._history = History(table, viewed or {})
         self._restorer = Restorer(self._writer)
+        self._viewed = viewed or {}
         self._create_body = create_body(table)
         self._schema = orjson.dumps(self._create_body.model_json_schema())
         self._paths: Mapping[str, Endpoint] = {
@@ -69,10 +73,12 @@ class TenantCRUD(PiccoloCRUD):
             "new": self.get_new,
             "schema": self.get_schema,
             "references": self.get_references,
+            **{name: endpoint.answer for name, endpoint in self._actions(actions, "table").items()},
         }
         self._row_paths: Mapping[str, Endpoint] = {
             **({"history": self.get_history} if has_history(table) else {}),
             **({"restore": self.restore} if can_restore(table) else {}),
+            **{name: _of_row(endpoint) for name, endpoint in self._actions(actions, "row").items()},
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -147,6 +153,11 @@ class TenantCRUD(PiccoloCRUD):
         self._authorize(request, _READ)
         return json_answer(await self._reader.ids(request))
 
+    def _actions(self, actions: Sequence[Action], place: str) -> Mapping[str, ActionEndpoint]:
+        return {
+            action.name: ActionEndpoint(self.table, action, self._viewed) for action in actions if action.place == place
+        }
+
     def _authorize(
         self, request: Request, operations: Mapping[str, Operation], *, takes_parameters: bool = True
     ) -> None:
@@ -160,6 +171,10 @@ class TenantCRUD(PiccoloCRUD):
         require(identity_of(request.scope).role, self._name, operation)
         if not takes_parameters:
             parse_query(self.table, request.query_params.multi_items(), frozenset(), filters=False)
+
+
+def _of_row(endpoint: ActionEndpoint) -> Endpoint:
+    return lambda request: endpoint.answer(request, _row_id(request))
 
 
 def _row_id(request: Request) -> UUID:

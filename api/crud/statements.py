@@ -140,10 +140,11 @@ def lock_matching(query: ListQuery, limit: int) -> QueryString:
 
 
 def select_many(table: type[Table], ids: Sequence[UUID]) -> QueryString:
-    """`body` of each row, as it is stored."""
+    """`id` and `body` of each row, as it is stored."""
     name = _name(table)
     return QueryString(
-        f"SELECT {row_json(plain(table), name)}::text AS body FROM {name} WHERE {name}.id = ANY({{}})", list(ids)
+        f"SELECT {name}.id, {row_json(plain(table), name)}::text AS body FROM {name} WHERE {name}.id = ANY({{}})",
+        list(ids),
     )
 
 

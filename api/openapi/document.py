@@ -1,15 +1,17 @@
 """The whole document, as JSON values. https://spec.openapis.org/oas/v3.1.0"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from piccolo.table import Table
 
+from api.openapi.actions import action_paths
 from api.openapi.event_stream import event_stream_paths
 from api.openapi.operations import operation, problem_name, success, table_paths
 from api.openapi.schemas import PROBLEM, Schema, json_object, ref, table_schemas
 from api.openapi.versions import version_paths, version_schemas
 from api.problems import MEDIA_TYPE, TITLES
+from tenancy.actions import Action
 from tenancy.permissions import Operation, allowed_to_any
 from tenancy.tables import Role
 
@@ -60,19 +62,21 @@ _HEADERS = {
 _PROBLEM_HEADERS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
 
 
-def openapi_document(tables: Sequence[type[Table]], version: str) -> Document:
-    """OpenAPI 3.1 of `/api/` for the tables that it serves."""
+def openapi_document(tables: Mapping[type[Table], Sequence[Action]], version: str) -> Document:
+    """OpenAPI 3.1 of `/api/` for the tables that it serves, with their actions."""
     me = operation(
         "readMe", "me", "The user, the tenant, and what the role may do", {"200": success("Who I am.", ref("Me"))}
     )
     paths: Document = {"/api/me/": {"get": me}}
     schemas: Document = {"Problem": PROBLEM, "Me": _ME}
-    for table in tables:
+    for table, actions in tables.items():
         verbs = frozenset(item.value for item in allowed_to_any(table._meta.tablename))
         schemas |= table_schemas(table, verbs) | version_schemas(table)
         paths |= table_paths(table, verbs) | version_paths(table)
         if table._meta.tablename == STREAMED:
             paths |= event_stream_paths(table)
+        for action in actions:
+            paths |= action_paths(table, action)
     parameters: Document = {}
     _hoist(paths, parameters)
     return {

@@ -74,7 +74,9 @@ async def stored_model(connection: asyncpg.Connection, table: str) -> Model:
 def test_the_nine_tables_are_registered() -> None:
     """The registry serves the nine tables of the seed and the log of looks; each further tenant table is a decision."""
     assert {table._meta.tablename for table in served_tables()} == {*MODELS, "access_logs"}
-    assert {table._meta.tablename for table in tenant_tables()} - set(MODELS) == {"access_logs", "idempotency_keys"}
+    assert {table._meta.tablename for table in tenant_tables()} - set(MODELS) == {
+        *("access_logs", "idempotency_keys", "known_codes"),
+    }
 
 
 @of_every_table
@@ -114,8 +116,10 @@ async def test_keys_and_indexes(superuser: asyncpg.Connection, table: str) -> No
 
 @of_every_table
 async def test_references(superuser: asyncpg.Connection, table: str) -> None:
-    """A table has the seed's foreign keys with their actions; clearing one keeps the tenant."""
-    assert (await stored_model(superuser, table)).references == MODELS[table].references
+    """A table has the seed's references with their actions; clearing one keeps the tenant. A further one clears."""
+    stored, expected = (await stored_model(superuser, table)).references, MODELS[table].references
+    assert {name: stored.get(name) for name in expected} == expected
+    assert {action for name, (_, action) in stored.items() if name not in expected} <= {"set_null"}
     for row in await superuser.fetch(REFERENCES, table):
         assert row["updated"] == "c", row
         assert "tenant_id" in row["columns"], row

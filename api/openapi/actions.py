@@ -1,0 +1,45 @@
+"""The operations of the actions of a domain."""
+
+from typing import Any
+
+from piccolo.table import Table
+
+from api.openapi.operations import WITH_BODY, headers, operation, success
+from api.openapi.parameters import IDEMPOTENCY_KEY, ROW_ID, query
+from api.openapi.schemas import Schema, either, json_object, ref
+from tenancy.actions import Action, Created, Found
+
+
+def action_paths(table: type[Table], action: Action) -> dict[str, Any]:
+    """The path of an action of the table."""
+    name, entity = table._meta.tablename, table.__name__
+    places = {"row": f"/api/{name}/{{row_id}}/{action.name}/", "table": f"/api/{name}/{action.name}/"}
+    path = places.get(action.place, f"/api/{action.name}/")
+    of_row = action.place == "row"
+    posts = action.method == "POST"
+    schema = action.input.model_json_schema() if action.input else json_object({}, required=[])
+    parameters = [IDEMPOTENCY_KEY] if posts else [_parameter(*item) for item in schema["properties"].items()]
+    body = {"required": bool(schema.get("required")), "content": {"application/json": {"schema": schema}}}
+    operation_id = f"{action.name}{entity}" if action.place != "api" else action.name
+    described = operation(
+        operation_id, name, action.summary, _answers(action, entity),
+        *((404,) if of_row else ()), *(WITH_BODY if posts else ()),
+        parameters=parameters, **({"requestBody": body} if posts else {}),
+    )  # fmt: skip
+    return {path: {**({"parameters": [ROW_ID]} if of_row else {}), action.method.lower(): described}}
+
+
+def _answers(action: Action, entity: str) -> dict[str, Schema]:
+    told = action.answer.model_json_schema(mode="serialization") if action.answer else None
+    if action.kind is Created:
+        created = headers("ETag", "Location", "Idempotent-Replayed")
+        return {"201": success("The row that was created.", ref(f"{entity}Out"), created)}
+    if action.kind is Found:
+        row = ref(f"{entity}Out") if told is None else {"allOf": [ref(f"{entity}Out"), told]}
+        return {"200": success("The rows.", json_object({"rows": {"type": "array", "items": row}}))}
+    return {"200": success(f"{action.summary}.", told or either({"type": "object"}))}
+
+
+def _parameter(name: str, schema: Schema) -> Schema:
+    about = {key: value for key, value in schema.items() if key not in ("description", "title")}
+    return query(name, about, schema.get("description", name))

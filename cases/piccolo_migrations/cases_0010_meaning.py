@@ -1,0 +1,17 @@
+"""What a case means: keys, closed sets, trail."""
+
+from pathlib import Path
+
+from piccolo.apps.migrations.auto.migration_manager import MigrationManager
+
+from tenancy.migration import add_sql
+
+ID = "2026-11-24T13:42:00:000000"
+VERSION = "1.38.0"
+DESCRIPTION = "What a case means: keys, closed sets, trail"
+
+
+async def forwards() -> MigrationManager:
+    manager = MigrationManager(migration_id=ID, app_name="cases", description=DESCRIPTION)
+    add_sql(manager, Path(__file__).parents[1] / "sql", "meaning_1")
+    return manager
