@@ -4,7 +4,7 @@ To be awaited inside a bound transaction, a request's or `async with tenant(…)
 tenant has is not there. The number of queries does not depend on the number of rows.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, TypedDict, cast
 from uuid import UUID
 
@@ -44,6 +44,24 @@ class CaseRow(TypedDict):
     confidence_json: Document
     extracted_data: Document
     metadata_json: Document | None
+    unknown_codes: list[str] | None
+    previous_case_id: UUID | None
+    follow_up: str | None
+    submitted_at: datetime | None
+    decision_due_at: datetime | None
+    due_ruleset_id: UUID | None
+    due_ruleset_version: int | None
+    extended_until: datetime | None
+    extension_reason: str | None
+    paused_at: datetime | None
+    paused_seconds: int
+    decided_at: datetime | None
+    decided_by: UUID | None
+    denial_reason: str | None
+    authorization_number: str | None
+    valid_from: date | None
+    valid_until: date | None
+    approved_units: int | None
     created_at: datetime
     updated_at: datetime
 
@@ -58,6 +76,7 @@ class CaseCodeRow(TypedDict):
     code: str
     description: str | None
     confidence: float | None
+    is_known: bool | None
     created_at: datetime
 
 
@@ -74,6 +93,10 @@ class TaskRow(TypedDict):
     priority: str
     due_date: datetime | None
     completed_at: datetime | None
+    ruleset_id: UUID | None
+    ruleset_version: int | None
+    requirement_kind: str | None
+    requirement: str | None
     created_at: datetime
     updated_at: datetime
 

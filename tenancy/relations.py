@@ -15,6 +15,8 @@ class TenantRow(TypedDict):
     id: UUID
     slug: str
     name: str
+    time_zone: str
+    phi_guard: str | None
     created_at: datetime
     updated_at: datetime
 
