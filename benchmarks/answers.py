@@ -55,6 +55,8 @@ def _canonical(value: Any, name: str = "") -> Any:
         return {key: _canonical(item, key) for key, item in value.items()}
     if isinstance(value, list):
         return [_canonical(item) for item in value]
+    if name == "unknown_codes":  # Prisma has no NULL where a list is.
+        return value or []
     if name in _DOCUMENTS and isinstance(value, str):
         return json.loads(value)
     if isinstance(value, str) and name.endswith(("_at", "_date")):

@@ -67,6 +67,24 @@ class Case(Row):
     confidence_json = models.JSONField()
     extracted_data = models.JSONField()
     metadata_json = models.JSONField(null=True)
+    unknown_codes = ArrayField(models.CharField(max_length=20), null=True)
+    previous_case_id = models.UUIDField(null=True)
+    follow_up = models.TextField(null=True)
+    submitted_at = models.DateTimeField(null=True)
+    decision_due_at = models.DateTimeField(null=True)
+    due_ruleset_id = models.UUIDField(null=True)
+    due_ruleset_version = models.IntegerField(null=True)
+    extended_until = models.DateTimeField(null=True)
+    extension_reason = models.TextField(null=True)
+    paused_at = models.DateTimeField(null=True)
+    paused_seconds = models.IntegerField(db_default=0)
+    decided_at = models.DateTimeField(null=True)
+    decided_by = models.UUIDField(null=True)
+    denial_reason = models.TextField(null=True)
+    authorization_number = models.TextField(null=True)
+    valid_from = models.DateField(null=True)
+    valid_until = models.DateField(null=True)
+    approved_units = models.IntegerField(null=True)
     updated_at = models.DateTimeField(db_default=Now())
 
     class Meta(Row.Meta):
@@ -82,6 +100,7 @@ class CaseCode(Row):
     code = models.CharField(max_length=20)
     description = models.TextField(null=True)
     confidence = models.FloatField(null=True)
+    is_known = models.BooleanField(null=True)
 
     class Meta(Row.Meta):
         managed = False
@@ -100,6 +119,10 @@ class Task(Row):
     priority = models.CharField(max_length=50)
     due_date = models.DateTimeField(null=True)
     completed_at = models.DateTimeField(null=True)
+    ruleset_id = models.UUIDField(null=True)
+    ruleset_version = models.IntegerField(null=True)
+    requirement_kind = models.TextField(null=True)
+    requirement = models.TextField(null=True)
     updated_at = models.DateTimeField(db_default=Now())
 
     class Meta(Row.Meta):
@@ -149,6 +172,24 @@ class CaseSerializer(serializers.ModelSerializer):
             "confidence_json",
             "extracted_data",
             "metadata_json",
+            "unknown_codes",
+            "previous_case_id",
+            "follow_up",
+            "submitted_at",
+            "decision_due_at",
+            "due_ruleset_id",
+            "due_ruleset_version",
+            "extended_until",
+            "extension_reason",
+            "paused_at",
+            "paused_seconds",
+            "decided_at",
+            "decided_by",
+            "denial_reason",
+            "authorization_number",
+            "valid_from",
+            "valid_until",
+            "approved_units",
             "created_at",
             "updated_at",
         )
@@ -160,7 +201,17 @@ class CodeSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = CaseCode
-        fields = ("id", "tenant_id", "case_id", "code_type", "code", "description", "confidence", "created_at")
+        fields = (
+            "id",
+            "tenant_id",
+            "case_id",
+            "code_type",
+            "code",
+            "description",
+            "confidence",
+            "is_known",
+            "created_at",
+        )
         read_only_fields = fields
 
 
@@ -180,6 +231,10 @@ class TaskSerializer(serializers.ModelSerializer):
             "priority",
             "due_date",
             "completed_at",
+            "ruleset_id",
+            "ruleset_version",
+            "requirement_kind",
+            "requirement",
             "created_at",
             "updated_at",
         )

@@ -3,7 +3,7 @@
 The tables are as they are in the database, whose defaults fill in what has one; `search` is left out.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -22,6 +22,7 @@ Code = Annotated[str, Field(max_length=20)]
 
 Key = Annotated[UUID, mapped_column(primary_key=True, server_default=FetchedValue())]
 Moment = Annotated[datetime, mapped_column(server_default=FetchedValue())]
+Counter = Annotated[int, mapped_column(server_default=FetchedValue())]
 CaseKey = Annotated[UUID, mapped_column(ForeignKey("cases.id"))]
 
 
@@ -54,6 +55,24 @@ class Case(Base):
     confidence_json: Mapped[Document]
     extracted_data: Mapped[Document]
     metadata_json: Mapped[Document | None]
+    unknown_codes: Mapped[list[str] | None]
+    previous_case_id: Mapped[UUID | None]
+    follow_up: Mapped[str | None]
+    submitted_at: Mapped[datetime | None]
+    decision_due_at: Mapped[datetime | None]
+    due_ruleset_id: Mapped[UUID | None]
+    due_ruleset_version: Mapped[int | None]
+    extended_until: Mapped[datetime | None]
+    extension_reason: Mapped[str | None]
+    paused_at: Mapped[datetime | None]
+    paused_seconds: Mapped[Counter]
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[UUID | None]
+    denial_reason: Mapped[str | None]
+    authorization_number: Mapped[str | None]
+    valid_from: Mapped[date | None]
+    valid_until: Mapped[date | None]
+    approved_units: Mapped[int | None]
     created_at: Mapped[Moment]
     updated_at: Mapped[Moment]
 
@@ -71,6 +90,7 @@ class CaseCode(Base):
     code: Mapped[str]
     description: Mapped[str | None]
     confidence: Mapped[float | None]
+    is_known: Mapped[bool | None]
     created_at: Mapped[Moment]
 
 
@@ -87,6 +107,10 @@ class Task(Base):
     priority: Mapped[str]
     due_date: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
+    ruleset_id: Mapped[UUID | None]
+    ruleset_version: Mapped[int | None]
+    requirement_kind: Mapped[str | None]
+    requirement: Mapped[str | None]
     created_at: Mapped[Moment]
     updated_at: Mapped[Moment]
 
@@ -128,6 +152,24 @@ class CaseRead(Row):
     confidence_json: Document
     extracted_data: Document
     metadata_json: Document | None
+    unknown_codes: list[str] | None
+    previous_case_id: UUID | None
+    follow_up: str | None
+    submitted_at: datetime | None
+    decision_due_at: datetime | None
+    due_ruleset_id: UUID | None
+    due_ruleset_version: int | None
+    extended_until: datetime | None
+    extension_reason: str | None
+    paused_at: datetime | None
+    paused_seconds: int
+    decided_at: datetime | None
+    decided_by: UUID | None
+    denial_reason: str | None
+    authorization_number: str | None
+    valid_from: date | None
+    valid_until: date | None
+    approved_units: int | None
     created_at: datetime
     updated_at: datetime
 
@@ -140,6 +182,7 @@ class CodeRead(Row):
     code: str
     description: str | None
     confidence: float | None
+    is_known: bool | None
     created_at: datetime
 
 
@@ -154,6 +197,10 @@ class TaskRead(Row):
     priority: str
     due_date: datetime | None
     completed_at: datetime | None
+    ruleset_id: UUID | None
+    ruleset_version: int | None
+    requirement_kind: str | None
+    requirement: str | None
     created_at: datetime
     updated_at: datetime
 

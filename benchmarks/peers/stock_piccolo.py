@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import uvicorn
 from litestar import Litestar, asgi
 from litestar.types import Receive, Scope, Send
-from piccolo.columns import JSONB, UUID, Array, Timestamptz, Varchar
+from piccolo.columns import JSONB, UUID, Array, Date, Integer, Text, Timestamptz, Varchar
 from piccolo.engine.postgres import PostgresEngine
 from piccolo.table import Table
 from piccolo_api.crud.endpoints import PiccoloCRUD
@@ -38,6 +38,24 @@ class Case(Table, tablename="cases", db=DB):
     confidence_json = JSONB(required=True)
     extracted_data = JSONB(required=True)
     metadata_json = JSONB(null=True, default=None)
+    unknown_codes = Array(Varchar(length=20), null=True, default=None)
+    previous_case_id = UUID(null=True, default=None)
+    follow_up = Text(null=True, default=None)
+    submitted_at = Timestamptz(null=True, default=None)
+    decision_due_at = Timestamptz(null=True, default=None)
+    due_ruleset_id = UUID(null=True, default=None)
+    due_ruleset_version = Integer(null=True, default=None)
+    extended_until = Timestamptz(null=True, default=None)
+    extension_reason = Text(null=True, default=None)
+    paused_at = Timestamptz(null=True, default=None)
+    paused_seconds = Integer(default=0)
+    decided_at = Timestamptz(null=True, default=None)
+    decided_by = UUID(null=True, default=None)
+    denial_reason = Text(null=True, default=None)
+    authorization_number = Text(null=True, default=None)
+    valid_from = Date(null=True, default=None)
+    valid_until = Date(null=True, default=None)
+    approved_units = Integer(null=True, default=None)
     created_at = Timestamptz()
     updated_at = Timestamptz(auto_update=lambda: datetime.now(UTC))
 

@@ -1,10 +1,13 @@
 -- The case, its event, and the trail of both: the rows that ours has by trigger.
 -- $1 tenant, $2 user, $3 to $8 the case, $9 address, $10 agent, $11 request id.
 WITH made AS (
-    INSERT INTO cases (tenant_id, created_by, status, member_id_hash, payer, priority, diagnosis_codes, confidence_json, extracted_data)
-    VALUES ($1, $2, 'pending', $3, $4, $5, $6, $7, $8)
+    INSERT INTO cases (tenant_id, created_by, status, member_id_hash, payer, priority, diagnosis_codes, confidence_json, extracted_data, submitted_at, decision_due_at)
+    VALUES ($1, $2, 'pending', $3, $4, $5, $6, $7, $8, now(), now() + CASE $5 WHEN 'urgent' THEN interval '72 hours' ELSE interval '168 hours' END)
     RETURNING id, tenant_id, ingestion_id, created_by, member_id_hash, payer, status, priority, diagnosis_codes,
-              confidence_json, extracted_data, metadata_json, created_at, updated_at
+              confidence_json, extracted_data, metadata_json, unknown_codes, previous_case_id,
+           follow_up, submitted_at, decision_due_at, due_ruleset_id, due_ruleset_version, extended_until, extension_reason,
+           paused_at, paused_seconds, decided_at, decided_by, denial_reason, authorization_number, valid_from, valid_until,
+           approved_units, created_at, updated_at
 ), event AS (
     INSERT INTO events (tenant_id, user_id, event_type, entity_type, entity_id, metadata)
     SELECT $1, $2, 'case_created', 'case', id,

@@ -2,7 +2,10 @@
 -- $1 tenant, $2 user, $3 the case, $4 address, $5 agent, $6 request id.
 WITH found AS (
     SELECT id, tenant_id, ingestion_id, created_by, member_id_hash, payer, status, priority, diagnosis_codes,
-           confidence_json, extracted_data, metadata_json, created_at, updated_at
+           confidence_json, extracted_data, metadata_json, unknown_codes, previous_case_id,
+           follow_up, submitted_at, decision_due_at, due_ruleset_id, due_ruleset_version, extended_until, extension_reason,
+           paused_at, paused_seconds, decided_at, decided_by, denial_reason, authorization_number, valid_from, valid_until,
+           approved_units, created_at, updated_at
       FROM cases WHERE id = $3
 ), viewed AS (
     INSERT INTO audit_logs (tenant_id, user_id, action, entity_type, entity_id, ip_address, user_agent, actor, request_id)

@@ -4,7 +4,10 @@ WITH before AS (
 ), made AS (
     UPDATE cases SET status = $4, updated_at = now() FROM before WHERE cases.id = before.id
     RETURNING cases.id, tenant_id, ingestion_id, created_by, member_id_hash, payer, cases.status, priority,
-              diagnosis_codes, confidence_json, extracted_data, metadata_json, created_at, cases.updated_at
+              diagnosis_codes, confidence_json, extracted_data, metadata_json, unknown_codes, previous_case_id,
+           follow_up, submitted_at, decision_due_at, due_ruleset_id, due_ruleset_version, extended_until, extension_reason,
+           paused_at, paused_seconds, decided_at, decided_by, denial_reason, authorization_number, valid_from, valid_until,
+           approved_units, created_at, cases.updated_at
 ), event AS (
     INSERT INTO events (tenant_id, user_id, event_type, entity_type, entity_id, metadata)
     SELECT $1, $2, 'case_status_changed', 'case', made.id, jsonb_build_object('from', before.status, 'to', made.status)
