@@ -1,6 +1,6 @@
 """How a case moves, and who may move it: what can be said of a request before the database is asked.
 
-The database holds all of it for everybody, see `sql/workflow_1.sql`; what depends on the stored row is said there alone.
+The database holds all of it for everybody, see `sql/workflow_1.sql`; what depends on the stored row it says alone.
 """
 
 from cases.tables import CaseStatus, IngestionStatus
