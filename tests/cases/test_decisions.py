@@ -157,6 +157,10 @@ async def test_what_a_decision_needs(
                 came = await writer.change("cases", case, {name: value})
                 differences += [(writer.way, writer.who, name, came)] if came != f"422 {name}" else []
     assert differences == []
+    case = await load_case(superuser, north, "pending")
+    await superuser.execute("UPDATE cases SET status = 'approved', decided_at = '2020-01-01' WHERE id = $1", case)
+    row = await row_of(superuser, "cases", case)
+    assert (row["decided_at"], row["decided_by"]) == (row["updated_at"], None)
 
 
 CHANGED = {
