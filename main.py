@@ -35,8 +35,9 @@ from api.service import service_routes
 from audit.recorder import LookRecorder
 from audit.sealer import sealing
 from audit.tables import AccessLog, AuditLog, Event
+from cases.follow_ups import FOLLOW_UPS
 from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task
-from cases.workflow import decided_by_few, opens_as_pending
+from cases.workflow import decided_by_few, failure_is_told, opens_as_pending
 from tenancy.actions import Action
 from tenancy.databases import Databases
 from tenancy.engine import FastlaneEngine
@@ -61,8 +62,11 @@ TABLES: Mapping[str, Sequence[type[Table]]] = {
     "Clinic": (Tenant, User),
     "Audit": (Event, AuditLog, AccessLog),
 }
-RULES: Mapping[type[Table], Sequence[Rule]] = {Case: (decided_by_few, opens_as_pending)}
-ACTIONS: Mapping[type[Table], Sequence[Action]] = {}
+RULES: Mapping[type[Table], Sequence[Rule]] = {
+    Case: (decided_by_few, opens_as_pending),
+    Ingestion: (failure_is_told,),
+}
+ACTIONS: Mapping[type[Table], Sequence[Action]] = {Case: FOLLOW_UPS}
 # Of which each look at a single row is on the trail, under this name.
 VIEWED: Mapping[type[Table], str] = {Case: "case", Ingestion: "ingestion"}
 

@@ -90,6 +90,11 @@ class RequirementKind(str, Enum):
 class Ingestion(TenantTable, tablename="ingestions", help_text="An email or PDF on its way to a case."):
     """Tracks one document from its arrival to the data extracted from it."""
 
+    triggers: ClassVar[dict[str, str]] = {
+        "ingestions.e_open_ingestion": "cases.guard_ingestion_1 BEFORE INSERT WHEN",
+        "ingestions.e_guard_ingestion": "cases.guard_ingestion_1 BEFORE UPDATE WHEN",
+    }
+
     id = UUID(primary_key=True)
     tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)
     source_type = Varchar(length=50, choices=SourceType, required=True)
@@ -123,7 +128,10 @@ class Case(TenantTable, tablename="cases", help_text="A request for prior author
     search_function: ClassVar[str] = "cases.search_cases_1"
     triggers: ClassVar[dict[str, str]] = {
         "cases.c_search": "cases.search_of_case_1 BEFORE INSERT UPDATE OF",
-        "cases.e_guard_case": "cases.guard_case_1 BEFORE INSERT UPDATE",
+        "cases.c_keep_decided_at": "cases.keep_decided_at_1 BEFORE UPDATE OF WHEN",
+        "cases.e_open_case": "cases.open_case_1 BEFORE INSERT WHEN",
+        "cases.e_restore_case": "cases.restore_case_1 BEFORE INSERT WHEN",
+        "cases.e_guard_case": "cases.guard_case_2 BEFORE UPDATE WHEN",
         "users.e_keep_creator": "cases.keep_creator_1 BEFORE DELETE",
     }
 
@@ -211,6 +219,8 @@ class Task(TenantTable, tablename="tasks", help_text="An action item of a case."
     search_function: ClassVar[str] = "cases.search_tasks_1"
     triggers: ClassVar[dict[str, str]] = {
         "tasks.a_follow_case": "cases.follow_case_1 BEFORE INSERT",
+        "tasks.c_complete_new_task": "cases.complete_task_1 BEFORE INSERT WHEN",
+        "tasks.c_complete_task": "cases.complete_task_1 BEFORE UPDATE WHEN",
         "tasks.c_search": "cases.search_of_task_1 BEFORE INSERT UPDATE OF",
     }
 

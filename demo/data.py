@@ -51,7 +51,7 @@ def ingestions() -> list[dict[str, Any]]:
 
 
 def cases() -> list[dict[str, Any]]:
-    """A dozen cases; `final_status` is where each is moved to after it was opened."""
+    """A dozen cases; `outcome` is what changes of each after it was opened."""
     return [
         {
             "member_id_hash": f"hash_demo_member_{number:03}",
@@ -64,10 +64,25 @@ def cases() -> list[dict[str, Any]]:
                 "extracted_at": _ago(days=number).isoformat(),
             },
             "metadata_json": {"demo": True} if number % 3 else None,
-            "final_status": _STATUSES[number % len(_STATUSES)],
+            "outcome": _outcome(number),
         }
         for number in range(1, 13)
     ]
+
+
+def _outcome(number: int) -> dict[str, Any]:
+    """What the payer said of the numbered case so far."""
+    match status := _STATUSES[number % len(_STATUSES)]:
+        case "pending":
+            return {}
+        case "denied":
+            return {"status": status, "denial_reason": "Six weeks of conservative treatment are not documented."}
+        case "approved":
+            first, last = _ago(days=1).date(), _ago(days=-89).date()
+            number_of_approval = f"DEMO-{number:05}"
+            period = {"valid_from": first, "valid_until": last, "approved_units": 1 + number % 3}
+            return {"status": status, "authorization_number": number_of_approval, **period}
+    return {"status": status}
 
 
 def code_of(number: int) -> dict[str, Any]:
@@ -84,7 +99,6 @@ def task_of(number: int) -> dict[str, Any]:
         "status": status,
         "priority": _PRIORITIES[number % len(_PRIORITIES)],
         "due_date": _ago(days=3 - number),
-        "completed_at": _ago(hours=number) if status == "completed" else None,
     }
 
 
@@ -116,5 +130,5 @@ def _pdf(number: int) -> dict[str, Any]:
     return {"pdf": {"filename": f"request-{number}.pdf", "pages": number, "size_bytes": 40_960 * number}}
 
 
-def _ago(days: float = 0, hours: float = 0) -> datetime:
-    return datetime.now(UTC).replace(microsecond=0) - timedelta(days=days, hours=hours)
+def _ago(days: float) -> datetime:
+    return datetime.now(UTC).replace(microsecond=0) - timedelta(days=days)

@@ -47,13 +47,13 @@ async def _fill_clinic(slug: str, admin: uuid.UUID | None) -> None:
     if slug == "test-clinic":
         await _load_seed_case(admin)
     for number, row in enumerate(data.cases(), 1):
-        final_status = row.pop("final_status")
+        outcome = row.pop("outcome")
         case = Case(**_stored(row), ingestion_id=ingestions[number % len(ingestions)].id)
         await Case.insert(case)
         await CaseCode.insert(CaseCode(case_id=case.id, **data.code_of(number)))
         await Task.insert(Task(case_id=case.id, assigned_to=admin if number % 2 else None, **data.task_of(number)))
-        if final_status != "pending":
-            await Case.update({Case.status: final_status}).where(Case.id == case.id)
+        if outcome:
+            await Case.update(outcome).where(Case.id == case.id)
 
 
 async def _load_seed_case(admin: uuid.UUID | None) -> None:

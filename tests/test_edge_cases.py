@@ -144,7 +144,7 @@ NULLABLE: dict[str, tuple[str, ...]] = {
     "ingestions": ("storage_path", "error_message"),
     "cases": ("ingestion_id", "metadata_json"),
     "case_codes": ("description", "confidence"),
-    "tasks": ("assigned_to", "description", "due_date", "completed_at"),
+    "tasks": ("assigned_to", "description", "due_date"),
 }
 REQUIRED: dict[str, tuple[str, ...]] = {
     "tenants": ("name",),
@@ -159,7 +159,6 @@ VALUES: dict[str, Any] = {
     "metadata_json": {},
     "confidence": 0.5,
     "due_date": "2026-01-01T00:00:00Z",
-    "completed_at": "2026-01-01T00:00:00Z",
 }
 
 

@@ -65,10 +65,13 @@ async def test_roles(running: Running, clinics: Clinics, superuser: asyncpg.Conn
 @pytest.mark.parametrize(("role", "status"), [(Role.staff, 403), (Role.clinician, 200), (Role.admin, 200)])
 async def test_who_decides(running: Running, clinics: Clinics, role: Role, status: int) -> None:
     """Only an operator who acts for a clinician or an admin approves and denies cases."""
-    case = path_of("cases", clinics[0].rows["cases"])
+    north = clinics[0]
     async with operator(running.url, role) as client:
-        for decision in ("approved", "denied"):
-            assert (await client.patch(case, json={"status": decision})).status_code == status
+        for decision in ({"status": "approved"}, {"status": "denied", "denial_reason": "Not covered."}):
+            form = await fill_form(client, "cases", north.body("cases"))
+            created = (await client.post("/api/tables/cases/", json=form)).json()[0]["id"]
+            assert (await client.patch(path_of("cases", created), json=decision)).status_code == status
+        case = path_of("cases", north.rows["cases"])
         assert (await client.patch(case, json={"status": "more_info_needed"})).status_code == 200
 
 

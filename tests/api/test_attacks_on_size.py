@@ -220,12 +220,12 @@ async def test_csv_has_no_limit(large: httpx.AsyncClient, north: Clinic, superus
 async def test_a_change_of_large_rows(large: httpx.AsyncClient, superuser: asyncpg.Connection) -> None:
     """A bulk change whose answer would be too large is a 400 and changes nothing; of fewer rows it is made."""
     path = "/api/ingestions/?source_type=pdf"
-    for body in ({"status": "failed"}, {"source_type": "pdf"}, {}):
+    for body in ({"status": "processing"}, {"source_type": "pdf"}, {}):
         problem = assert_problem(await large.patch(path, json=body), 400)
         assert "fewer" in problem["detail"]
     assert await superuser.fetchval(CHANGED) == 0
     assert await superuser.fetchval("SELECT count(*) FROM audit_logs WHERE action = 'update'") == 0
-    few = await large.patch(f"{path}&storage_path__starts=001", json={"status": "failed"})
+    few = await large.patch(f"{path}&storage_path__starts=001", json={"status": "processing"})
     assert (few.status_code, len(few.json()["rows"])) == (200, 10)
     assert await superuser.fetchval(CHANGED) == 10
     gone = await large.delete(path)

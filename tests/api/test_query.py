@@ -97,7 +97,8 @@ async def test_choices(admin: httpx.AsyncClient, north: Clinic) -> None:
     """A closed set compares exactly; a value outside it is a 400 that names those inside."""
     for status in ("approved", "denied", "more_info_needed"):
         row = (await admin.post("/api/cases/", json=north.body("cases", payer=status))).json()
-        await admin.patch(f"/api/cases/{row['id']}/", json={"status": status})
+        reason = "Not covered." if status == "denied" else None
+        await admin.patch(f"/api/cases/{row['id']}/", json={"status": status, "denial_reason": reason})
     assert await payers(admin, "status=approved", "cases") == ["approved"]
     assert sorted(await payers(admin, "status=approved&status=denied", "cases")) == ["approved", "denied"]
     assert sorted(await payers(admin, "status__operator=ne&status=pending&status=denied", "cases")) == [

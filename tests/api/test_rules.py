@@ -12,6 +12,11 @@ from tests.clinics import Clinic
 
 ZERO = "00000000-0000-0000-0000-000000000000"
 DECISIONS = ("approved", "denied")
+# What each is sent with.
+DECIDE: dict[str, dict[str, str]] = {
+    "approved": {"status": "approved"},
+    "denied": {"status": "denied", "denial_reason": "Not covered."},
+}
 
 
 async def status_of(client: httpx.AsyncClient, clinic: Clinic) -> str:
@@ -44,13 +49,13 @@ async def test_staff_may_not_decide(
     assert_problem(await staff.post("/api/cases/", json=north.body("cases", status=decision)), 403)
     assert await status_of(staff, north) == "pending"
     assert (await staff.patch(path, json={"status": "more_info_needed"})).status_code == 200
-    assert (await clinician.patch(path, json={"status": decision})).json()["status"] == decision
+    assert (await clinician.patch(path, json=DECIDE[decision])).json()["status"] == decision
 
 
 async def test_staff_may_edit_a_decided_case(staff: httpx.AsyncClient, admin: httpx.AsyncClient, north: Clinic) -> None:
     """A decided case stays editable for staff as long as they do not decide: its status may be sent back."""
     path = f"/api/cases/{north.rows['cases']}/"
-    assert (await admin.patch(path, json={"status": "denied"})).status_code == 200
+    assert (await admin.patch(path, json=DECIDE["denied"])).status_code == 200
     row = (await staff.get(path)).json()
     assert (await staff.put(path, json=row | {"priority": "low"})).json()["priority"] == "low"
     assert_problem(await staff.patch(path, json={"status": "approved"}), 403)

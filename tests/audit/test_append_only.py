@@ -157,8 +157,9 @@ async def test_events_of_a_case(
 
 async def test_events_of_sql(clinics: tuple[Clinic, Clinic], superuser: asyncpg.Connection) -> None:
     """The database itself tells the events, of a change in plain SQL too, in the case's own tenant."""
+    denied = "UPDATE cases SET status = 'denied', denial_reason = 'Not covered.' WHERE id = $1"
     for clinic in clinics:
-        await superuser.execute("UPDATE cases SET status = 'denied' WHERE id = $1", clinic.rows["cases"])
+        await superuser.execute(denied, clinic.rows["cases"])
         events = await events_of(superuser, str(clinic.rows["cases"]))
         assert events[-1] == ("case_status_changed", "case", None, clinic.id, "pending", "denied")
         assert [event[0] for event in events] == ["case_created", "case_assigned", "case_status_changed"]

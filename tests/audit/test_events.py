@@ -21,20 +21,23 @@ MADE = {
     "": """
         WITH u AS (INSERT INTO users (id, tenant_id, email, role)
                    SELECT gen_random_uuid(), $1, n || '@example.com', 'staff' FROM generate_series(1, $3::int) AS n),
-             i AS (INSERT INTO ingestions (id, tenant_id, source_type, source_metadata, status)
-                   SELECT gen_random_uuid(), $1, 'email', '{}', 'pending' FROM generate_series(1, $3::int))
+             i AS (INSERT INTO ingestions (id, tenant_id, source_type, source_metadata, storage_path, status)
+                   SELECT gen_random_uuid(), $1, 'email', '{}', path, 'processing'
+                     FROM generate_series(1, $3::int), unnest(ARRAY['unreadable', 'readable']) AS path)
         INSERT INTO tasks (id, tenant_id, case_id, title)
         SELECT gen_random_uuid(), $1, c.id, 'Review' FROM cases c WHERE c.tenant_id = $1 AND $2::uuid IS NOT NULL
         RETURNING id""",
 }
 CHANGED = {
-    "case_status_changed": "UPDATE cases SET status = 'denied' WHERE tenant_id = $1 RETURNING id",
+    "case_status_changed": "UPDATE cases SET status = 'denied', denial_reason = 'No' WHERE tenant_id = $1 RETURNING id",
     "case_assigned": """
         UPDATE tasks SET assigned_to = (SELECT id FROM users WHERE email = 'admin@north.com')
          WHERE tenant_id = $1 RETURNING case_id""",
     "task_completed": "UPDATE tasks SET status = 'completed' WHERE tenant_id = $1 RETURNING id",
-    "ingestion_failed": "UPDATE ingestions SET status = 'failed' WHERE tenant_id = $1 RETURNING id",
-    "ingestion_completed": "UPDATE ingestions SET status = 'completed' WHERE tenant_id = $1 RETURNING id",
+    "ingestion_failed": "UPDATE ingestions SET status = 'failed', error_message = 'Unreadable' "
+    "WHERE tenant_id = $1 AND storage_path = 'unreadable' RETURNING id",
+    "ingestion_completed": "UPDATE ingestions SET status = 'completed' "
+    "WHERE tenant_id = $1 AND storage_path = 'readable' RETURNING id",
     "user_role_changed": "UPDATE users SET role = 'clinician' WHERE tenant_id = $1 AND role = 'staff' RETURNING id",
     "user_deactivated": "UPDATE users SET is_active = false WHERE tenant_id = $1 RETURNING id",
     "user_activated": "UPDATE users SET is_active = true WHERE tenant_id = $1 RETURNING id",
@@ -106,7 +109,10 @@ async def test_over_http(
         ("POST", "tasks/", north.body("tasks", assigned_to=str(staff)), ["case_assigned"]),
         ("PATCH", f"tasks/{task}/", {"assigned_to": str(staff)}, ["case_assigned"]),
         ("PATCH", f"tasks/{task}/", {"status": "completed"}, ["task_completed"]),
-        ("PATCH", f"ingestions/{ingestion}/", {"status": "failed"}, ["ingestion_failed"]),
+        ("PATCH", f"ingestions/{ingestion}/", {"status": "processing"}, []),
+        ("PATCH", f"ingestions/{ingestion}/", {"status": "failed", "error_message": "No"}, ["ingestion_failed"]),
+        ("PATCH", f"ingestions/{ingestion}/", {"status": "pending"}, []),
+        ("PATCH", f"ingestions/{ingestion}/", {"status": "processing"}, []),
         ("PATCH", f"ingestions/{ingestion}/", {"status": "completed"}, ["ingestion_completed"]),
         (
             *("PATCH", f"users/{staff}/", {"role": "clinician", "is_active": False}),

@@ -110,7 +110,7 @@ BULK = 1000
 INSERTS = {
     "users": "INSERT INTO users (id, tenant_id, email, role) SELECT gen_random_uuid(), $1, 'bulk' || n, 'staff'",
     "ingestions": "INSERT INTO ingestions (id, tenant_id, source_type, source_metadata, status) "
-    "SELECT gen_random_uuid(), $1, 'pdf', '{}', 'failed'",
+    "SELECT gen_random_uuid(), $1, 'pdf', '{}', 'processing'",
     "cases": "INSERT INTO cases (id, tenant_id, created_by, member_id_hash, payer, status, priority, diagnosis_codes, "
     "confidence_json, extracted_data) SELECT gen_random_uuid(), $1, $2, 'hash', 'Cigna', 'pending', 'low', '{}', "
     """'{"overall": 1}', '{}'""",
@@ -124,7 +124,7 @@ INSERTS = {
 UPDATES = {
     "users": "name = 'B'",
     "ingestions": "status = 'completed'",
-    "cases": "status = 'denied', priority = 'urgent'",
+    "cases": "status = 'denied', denial_reason = 'Not covered.', priority = 'urgent'",
     "case_codes": "code = '97110'",
     "tasks": "status = 'completed'",
     "rulesets": "payer = 'Aetna'",

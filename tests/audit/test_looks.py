@@ -48,7 +48,7 @@ async def test_a_row_that_is_read(client: httpx.AsyncClient, clinics: Clinics, l
         assert (await client.get(path + past, headers=headers)).status_code == 200
     assert await looks.viewed() == [(entity, north.rows[table])] * 5
     status = answer.json()["status"]
-    other = "more_info_needed" if table == "cases" else "failed"
+    other = "more_info_needed" if table == "cases" else "processing"
     for body, views in (({}, 1), ({"status": status}, 1), ({"status": other}, 0), ({"status": other}, 1)):
         assert (await client.patch(path, headers=headers, json=body)).status_code == 200
         assert len(await looks.views()) == views, body

@@ -25,7 +25,7 @@ ENTITIES = {
 }
 CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "users": ({"name": None}, {"name": "Zoë"}),
-    "ingestions": ({"status": "pending"}, {"status": "failed"}),
+    "ingestions": ({"storage_path": None}, {"storage_path": "r2://other"}),
     "cases": ({"metadata_json": None, "priority": "normal"}, {"metadata_json": {"a": [1]}, "priority": "high"}),
     "case_codes": ({"confidence": None}, {"confidence": 0.25}),
     "tasks": ({"title": "Review"}, {"title": "Done"}),

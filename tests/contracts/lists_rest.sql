@@ -13,7 +13,7 @@ SELECT md5('person' || slug || n)::uuid, id, 'person-' || n || '@' || slug || '.
   FROM tenants, generate_series(1, 99) AS n;
 
 -- As wide as what an email says of itself.
-INSERT INTO ingestions (tenant_id, source_type, source_metadata, storage_path, status, created_at)
+INSERT INTO ingestions (tenant_id, source_type, source_metadata, storage_path, status, error_message, created_at)
 SELECT id, 'email',
        jsonb_build_object(
            'message_id', repeat(md5(slug || n), 2), 'mailbox', 'intake@' || slug || '.example',
@@ -23,6 +23,7 @@ SELECT id, 'email',
            'checks', jsonb_build_object('signature', true, 'virus', false, 'duplicate', false)),
        slug || '/2026/' || md5(slug || n) || '/message.eml',
        (ARRAY['completed', 'completed', 'completed', 'failed', 'pending', 'processing'])[1 + n % 6],
+       CASE n % 6 WHEN 3 THEN 'The attachment could not be read.' END,
        now() - n * interval '1 hour'
   FROM tenants, generate_series(1, 800) AS n;
 
