@@ -37,6 +37,7 @@ from audit.sealer import sealing
 from audit.tables import AccessLog, AuditLog, Event
 from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task
 from cases.workflow import decided_by_few, opens_as_pending
+from cases.worklist import WORKLIST
 from tenancy.actions import Action
 from tenancy.databases import Databases
 from tenancy.engine import FastlaneEngine
@@ -62,7 +63,7 @@ TABLES: Mapping[str, Sequence[type[Table]]] = {
     "Audit": (Event, AuditLog, AccessLog),
 }
 RULES: Mapping[type[Table], Sequence[Rule]] = {Case: (decided_by_few, opens_as_pending)}
-ACTIONS: Mapping[type[Table], Sequence[Action]] = {}
+ACTIONS: Mapping[type[Table], Sequence[Action]] = {Case: (WORKLIST,)}
 # Of which each look at a single row is on the trail, under this name.
 VIEWED: Mapping[type[Table], str] = {Case: "case", Ingestion: "ingestion"}
 
