@@ -71,8 +71,8 @@ async def listed(client: httpx.AsyncClient, query: dict[str, str]) -> list[tuple
 async def test_ten_thousand(
     database: TestDatabase, clinics: tuple[Clinic, Clinic], running: Running, superuser: asyncpg.Connection
 ) -> None:
-    """Of generated cases in ten time zones each due time, and the ruleset that sets it, is what Python computes, around
-    every change of the clocks too; and the pages of the worklist, with any filter, are what a look at all of them finds.
+    """Of cases in ten time zones each due time, and the ruleset that sets it, is what Python computes, around every
+    change of the clocks too; and the pages of the worklist, with any filter, are what a look at all of them finds.
     """
     north, chance = clinics[0], random.Random(57)
     rulesets = rulesets_of(chance)
