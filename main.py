@@ -38,6 +38,7 @@ from audit.tables import AccessLog, AuditLog, Event
 from cases.follow_ups import FOLLOW_UPS
 from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task
 from cases.workflow import decided_by_few, failure_is_told, opens_as_pending
+from cases.worklist import WORKLIST
 from tenancy.actions import Action
 from tenancy.databases import Databases
 from tenancy.engine import FastlaneEngine
@@ -66,7 +67,7 @@ RULES: Mapping[type[Table], Sequence[Rule]] = {
     Case: (decided_by_few, opens_as_pending),
     Ingestion: (failure_is_told,),
 }
-ACTIONS: Mapping[type[Table], Sequence[Action]] = {Case: FOLLOW_UPS}
+ACTIONS: Mapping[type[Table], Sequence[Action]] = {Case: (*FOLLOW_UPS, WORKLIST)}
 # Of which each look at a single row is on the trail, under this name.
 VIEWED: Mapping[type[Table], str] = {Case: "case", Ingestion: "ingestion"}
 

@@ -60,8 +60,8 @@ CaseEvent = TypedDict(
         "status": Annotated[str, "`case_created`."],
         "priority": Annotated[str, "`case_created`."],
         "payer": Annotated[str, "`case_created`."],
-        "from": Annotated[str, "`case_status_changed`: the status before."],
-        "to": Annotated[str, "`case_status_changed`: the status after."],
+        "from": Annotated[str, "`case_status_changed`: the status before; `case_extended`: the due time before."],
+        "to": Annotated[str, "`case_status_changed`: the status after; `case_extended`: the due time after."],
     },
     total=False,
 )

@@ -118,6 +118,7 @@ class Case(TenantTable, tablename="cases", help_text="A request for prior author
         *("decision_due_at", "due_ruleset_id", "due_ruleset_version", "paused_at", "paused_seconds"),
         *("decided_at", "decided_by"),
     )
+    kept_columns: ClassVar[tuple[str, ...]] = ("submitted_at",)
     user_column: ClassVar[str] = "created_by"
     relation_names: ClassVar[dict[str, tuple[str, str]]] = {
         "created_by": ("creator", "created_cases"),
@@ -132,6 +133,8 @@ class Case(TenantTable, tablename="cases", help_text="A request for prior author
         "cases.e_open_case": "cases.open_case_1 BEFORE INSERT WHEN",
         "cases.e_restore_case": "cases.restore_case_1 BEFORE INSERT WHEN",
         "cases.e_guard_case": "cases.guard_case_2 BEFORE UPDATE WHEN",
+        "cases.f_clock_start": "cases.start_clock_1 BEFORE INSERT WHEN",
+        "cases.f_clock": "cases.keep_clock_1 BEFORE UPDATE OF WHEN",
         "users.e_keep_creator": "cases.keep_creator_1 BEFORE DELETE",
     }
 
@@ -190,7 +193,12 @@ class CaseCode(TenantTable, tablename="case_codes", help_text="A CPT or HCPCS co
 
     server_columns: ClassVar[tuple[str, ...]] = ("is_known",)
     relation_names: ClassVar[dict[str, tuple[str, str]]] = {"case_id": ("case", "codes")}
-    triggers: ClassVar[dict[str, str]] = {"case_codes.a_follow_case": "cases.follow_case_1 BEFORE INSERT"}
+    triggers: ClassVar[dict[str, str]] = {
+        "case_codes.a_follow_case": "cases.follow_case_1 BEFORE INSERT",
+        "case_codes.g_clock_insert": "cases.clock_codes_1 AFTER INSERT WHEN",
+        "case_codes.g_clock_update": "cases.clock_codes_1 AFTER UPDATE",
+        "case_codes.g_clock_delete": "cases.clock_codes_1 AFTER DELETE",
+    }
 
     id = UUID(primary_key=True)
     tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)

@@ -83,18 +83,21 @@ async def provision() -> None:
     print(f"provisioned {databases.app().user}", file=sys.stderr)
 
 
-async def create_tenant(slug: str, name: str) -> None:
+async def create_tenant(slug: str, name: str, time_zone: str = "UTC") -> None:
     """
     Creates a tenant.
 
     :param slug: URL-safe identifier: lower-case letters, digits and dashes.
     :param name: Display name.
+    :param time_zone: Where its business days are counted, as in the tz database: America/New_York.
     """
     try:
         async with platform():
-            await Tenant.insert(Tenant(slug=slug, name=name))
+            await Tenant.insert(Tenant(slug=slug, name=name, time_zone=time_zone))
     except asyncpg.UniqueViolationError:
         fail(f"a tenant {slug!r} exists already")
+    except asyncpg.InvalidParameterValueError:
+        fail(f"no time zone is called {time_zone!r}")
     except (asyncpg.CheckViolationError, asyncpg.StringDataRightTruncationError):
         fail(
             "a slug has up to 100 lower-case letters and digits with single dashes between, a name up to 255 characters"

@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 
@@ -85,6 +86,7 @@ async def test_urls_are_printed_as_they_are(database: TestDatabase, tmp_path: Pa
     [
         ("create_tenant", "--slug=north", "--name=Again"),
         ("create_tenant", "--slug=Bad Slug", "--name=X"),
+        ("create_tenant", "--slug=x", "--name=X", "--time_zone=Mars/Olympus"),
         ("create_user", "--tenant=north", "--email=admin@north.com", "--role=staff"),
         ("create_user", "--tenant=north", "--email=x@north.com", "--role=boss"),
         ("create_user", "--tenant=nowhere", "--email=x@north.com", "--role=staff"),
@@ -102,6 +104,14 @@ async def test_bad_input_is_one_clear_line(
     assert status == 1
     assert "Traceback" not in errors
     assert errors.strip()
+
+
+async def test_tenant_of_a_time_zone(database: TestDatabase, superuser: asyncpg.Connection, tmp_path: Path) -> None:
+    """A tenant's business days are counted in UTC unless it is created with a time zone of its own."""
+    for slug, option, zone in (("a", (), "UTC"), ("b", ("--time_zone=America/New_York",), "America/New_York")):
+        create = ("tenancy", "create_tenant", f"--slug={slug}", "--name=X", *option)
+        assert (await piccolo(database, tmp_path, *create))[0] == 0
+        assert await superuser.fetchval("SELECT time_zone FROM tenants WHERE slug = $1", slug) == zone
 
 
 async def test_provision_is_idempotent_and_changes_the_password(database: TestDatabase, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ class BodyValidator:
         self._create: type[BaseModel] = create_body(table)
         self._patch: type[BaseModel] = patch_body(table)
         self._server_columns = server_columns(table)
+        # What the database fills in: a whole row that leaves it out keeps it.
+        self._kept: frozenset[str] = frozenset(getattr(table, "kept_columns", ()))
         self._required = {column._meta.name for column in table._meta.columns if not column._meta.null}
         self._rules = rules
 
@@ -66,7 +68,8 @@ class BodyValidator:
             values = model.model_validate_json(dump_json(own))
         except ValidationError as error:
             raise invalid([*errors, *field_errors(error)]) from None
-        found: Row = {name: getattr(values, name) for name in (own if partial else type(values).model_fields)}
+        names = own if partial else [name for name in model.model_fields if name in own or name not in self._kept]
+        found: Row = {name: getattr(values, name) for name in names}
         errors += [
             FieldError((name,), "cannot be null")
             for name, value in found.items()

@@ -7,7 +7,7 @@ WITH numbered AS (
 ), opened AS (
     INSERT INTO cases (
         id, tenant_id, ingestion_id, created_by, member_id_hash, payer, status, priority, diagnosis_codes,
-        confidence_json, extracted_data, metadata_json, created_at, updated_at)
+        confidence_json, extracted_data, metadata_json, submitted_at, decision_due_at, created_at, updated_at)
     SELECT c.id, t.id, md5('ingestion' || c.slug || (1 + n % 50))::uuid, md5('person' || c.slug)::uuid,
            encode(sha256(('member' || n % 60000)::bytea), 'hex'),
            (ARRAY['Aetna', 'Cigna', 'Humana', 'UnitedHealthcare', 'Blue Cross Blue Shield', 'Kaiser', 'Molina', 'Centene'])[1 + n % 8],
@@ -32,6 +32,8 @@ WITH numbered AS (
                'notes', 'The payer asks for the notes of the last visit and for the result of the imaging before it decides. '
                    'The clinic has sent both, and waits for an answer.',
                'checks', jsonb_build_object('eligibility', true, 'benefits', true, 'network', true, 'duplicate', false)),
+           now() - n * interval '150 seconds',
+           now() - n * interval '150 seconds' + CASE WHEN n % 5 = 3 THEN interval '72 hours' ELSE interval '168 hours' END,
            now() - n * interval '150 seconds', now() - n * interval '150 seconds'
       FROM numbered c JOIN tenants t USING (slug)
     RETURNING id, tenant_id, created_at

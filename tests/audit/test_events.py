@@ -29,6 +29,9 @@ MADE = {
         RETURNING id""",
 }
 CHANGED = {
+    "case_extended": """
+        UPDATE cases SET extended_until = submitted_at + interval '9 days', extension_reason = 'asked for'
+         WHERE tenant_id = $1 RETURNING id""",
     "case_status_changed": "UPDATE cases SET status = 'denied', denial_reason = 'No' WHERE tenant_id = $1 RETURNING id",
     "case_assigned": """
         UPDATE tasks SET assigned_to = (SELECT id FROM users WHERE email = 'admin@north.com')

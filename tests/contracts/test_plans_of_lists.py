@@ -16,6 +16,7 @@ from api.crud.execution import Compiled
 from api.crud.plans import Plans, pairs_of
 from api.crud.statements import bounded, order_columns, select_keyed_page
 from api.query.parse import parse_query
+from cases.worklist import statement_of as worklist_of
 from tenancy.catalog import served_tables
 from tenancy.context import DatabaseRole, Scope
 from tenancy.databases import Databases
@@ -98,6 +99,13 @@ NEEDED = {
     "events_tenant_id_entity_id_idx": f"events?entity_id={SOME}",
     "audit_logs_tenant_id_entity_id_idx": f"audit_logs?entity_id={SOME}",
 }
+WORKLISTS: tuple[list[str], ...] = (
+    [],
+    ["within_hours"],
+    ["assigned_to"],
+    ["payer"],
+    ["within_hours", "assigned_to", "payer"],
+)
 KEYS = """
 SELECT c.relname AS name,
        array(SELECT pg_get_indexdef(i.indexrelid, n, true) FROM generate_series(1, i.indnkeyatts) n) AS columns
@@ -197,6 +205,17 @@ async def test_list(planning: FastlaneEngine, scope: Scope, keys: dict[str, list
     async with planning.transaction(scope=scope) as transaction:
         plan = await plan_of(transaction.connection, statement_of(path))
     assert faults_of(plan, keys, ordered=path in ORDERED) == [], outline(plan)
+
+
+@pytest.mark.parametrize("given", WORKLISTS, ids=" ".join)
+async def test_worklist(planning: FastlaneEngine, scope: Scope, keys: dict[str, list[str]], given: list[str]) -> None:
+    """The worklist is read in the order of its index, and nothing is sorted; that of one user is found by the tasks."""
+    async with planning.transaction(scope=scope) as transaction:
+        plan = await plan_of(transaction.connection, Compiled(*worklist_of(dict.fromkeys(given, 1))))
+    of_user = "assigned_to" in given
+    assert faults_of(plan, keys, ordered=not of_user) == [], outline(plan)
+    index = "tasks_tenant_id_assigned_to_status_idx" if of_user else "cases_tenant_id_decision_due_at_id_idx"
+    assert index in [node.get("Index Name") for node in nodes_of(plan)], outline(plan)
 
 
 @pytest.mark.parametrize("shape", ["", "__include=codes,tasks"])
