@@ -107,7 +107,7 @@ class AdminGate:
             raise not_found()
         if path == _STOCK_LOGIN and scope["method"] == "GET":
             await send_response(RedirectResponse(f"{PREFIX}/", 303), scope, send)
-        elif path.startswith("/api/"):
+        elif path.startswith("/api/") or "//" in path:
             operator = await self._operator(scope)
             if operator is None:
                 raise Problem(401, "Log in first.", headers={"WWW-Authenticate": "Session"})
@@ -125,7 +125,7 @@ class AdminGate:
         who = _bind(operator, Client.of(scope))
         path = scope["path"].removeprefix(PREFIX)
         try:
-            if path.startswith(_STOCK_DOCS[0]):
+            if path.startswith(_STOCK_DOCS[0]) or "//" in path:
                 raise not_found()
             _check_permission(operator, scope["method"], path)
             await self._run(scope, receive, send, who, is_operator=True)
