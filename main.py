@@ -36,11 +36,13 @@ from audit.recorder import LookRecorder
 from audit.sealer import sealing
 from audit.tables import AccessLog, AuditLog, Event
 from cases.follow_ups import FOLLOW_UPS
-from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task
+from cases.member_ids import MemberIds, find_cases
+from cases.tables import MEMBER_ID, Case, CaseCode, Ingestion, Ruleset, Task
 from cases.workflow import decided_by_few, failure_is_told, opens_as_pending
 from cases.worklist import WORKLIST
 from tenancy.actions import Action
 from tenancy.databases import Databases
+from tenancy.derivations import Derivers
 from tenancy.engine import FastlaneEngine
 from tenancy.identity import IdentityDirectory
 from tenancy.operators import Operator, OperatorSession
@@ -82,14 +84,23 @@ def create_app(settings: Settings | None = None) -> Any:
     seal = CursorSeal(derived_key(settings, cursor.PURPOSE))
     recorder = LookRecorder(engine)
     served = [table for tables in TABLES.values() for table in tables]
-    looks = Looks(recorder, Masks(served, action_names()), views=settings.audit_views)
-    endpoints = [TenantCRUD(table, seal, RULES.get(table, ()), VIEWED, ACTIONS.get(table, ())) for table in served]
+    member_ids = MemberIds(settings)
+    derivers: Mapping[type[Table], Derivers] = {Case: {MEMBER_ID.source: member_ids}}
+    actions = {table: list(ACTIONS.get(table, ())) for table in served}
+    actions[Case].append(find_cases(member_ids))
+    looks = Looks(recorder, Masks(served, action_names(actions)), views=settings.audit_views)
+    endpoints = [
+        TenantCRUD(table, seal, RULES.get(table, ()), VIEWED, actions[table], derivers.get(table, {}))
+        for table in served
+    ]
     stream = mount("/api/events/stream", EventStream(Event, engine), below=False)
-    own_paths = [mount(f"/api/{action.name}", ActionEndpoint(table, action, VIEWED)) for table, action in own_actions()]
+    own_paths = [
+        mount(f"/api/{action.name}", ActionEndpoint(table, action, VIEWED)) for table, action in own_actions(actions)
+    ]
     tables = litestar(
         [me, stream, *own_paths, *(mount(f"/api/{crud.table._meta.tablename}", crud) for crud in endpoints)]
     )
-    routes = service_routes(engine, metrics, served, ACTIONS, VERSION)
+    routes = service_routes(engine, metrics, served, actions, VERSION)
     lifespan = [lambda _: open_pool(engine, settings, recorder), lambda _: sealing(engine, metrics.registry)]
     service = litestar(routes, lifespan=lifespan)
     api = TenantScopeMiddleware(
@@ -101,7 +112,7 @@ def create_app(settings: Settings | None = None) -> Any:
         looks,
         RateLimiter.from_settings(engine, settings),
     )
-    admin = AdminGate(built_when_used(lambda: admin_app(settings)), served, engine, directory, looks, VIEWED)
+    admin = AdminGate(built_when_used(lambda: admin_app(settings)), served, engine, directory, looks, VIEWED, derivers)
     app: Any = Gateway(
         [("/api", with_slash(api)), ("/admin", admin)],
         service,
@@ -115,13 +126,13 @@ def create_app(settings: Settings | None = None) -> Any:
     return ProxyHeadersMiddleware(app, list(settings.trusted_proxies)) if settings.trusted_proxies else app
 
 
-def own_actions() -> list[tuple[type[Table], Action]]:
+def own_actions(actions: Mapping[type[Table], Sequence[Action]]) -> list[tuple[type[Table], Action]]:
     """The actions that have a path of their own, beside those of the tables."""
-    return [(table, action) for table, actions in ACTIONS.items() for action in actions if action.place == "api"]
+    return [(table, action) for table, its in actions.items() for action in its if action.place == "api"]
 
 
-def action_names() -> list[str]:
-    return [action.name for actions in ACTIONS.values() for action in actions]
+def action_names(actions: Mapping[type[Table], Sequence[Action]]) -> list[str]:
+    return [action.name for its in actions.values() for action in its]
 
 
 def litestar(routes: Sequence[ControllerRouterHandler], **options: Any) -> Litestar:

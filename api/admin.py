@@ -8,6 +8,7 @@ recorded before the answer leaves.
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import orjson
 import pydantic
@@ -17,6 +18,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 
 from api.admin_looks import looks_at_answer
+from api.crud.derived import refuse_raw
 from api.exchange import (
     ASGIApp,
     Client,
@@ -33,6 +35,7 @@ from api.looks import Look, Looks
 from api.problems import Problem, from_exception, not_found
 from tenancy.context import DatabaseRole
 from tenancy.context import Scope as TenantScope
+from tenancy.derivations import Derivers
 from tenancy.engine import FastlaneEngine
 from tenancy.identity import IdentityDirectory, OperatorIdentity
 from tenancy.permissions import PERMISSIONS, Operation, require
@@ -81,6 +84,7 @@ class AdminGate:
         directory: IdentityDirectory,
         looks: Looks,
         viewed: Mapping[type[Table], str],
+        derivers: Mapping[type[Table], Derivers],
     ) -> None:
         self._app = app
         self._engine = engine
@@ -88,6 +92,7 @@ class AdminGate:
         self._looks = looks
         self._tables = {table._meta.tablename: table for table in tables}
         self._viewed = viewed
+        self._derivers = derivers
         self._references = frozenset(
             column._meta.name for table in tables for column in table._meta.foreign_key_columns
         )
@@ -102,7 +107,7 @@ class AdminGate:
             raise not_found()
         if path == _STOCK_LOGIN and scope["method"] == "GET":
             await send_response(RedirectResponse(f"{PREFIX}/", 303), scope, send)
-        elif path.startswith("/api/"):
+        elif path.startswith("/api/") or "//" in path:
             operator = await self._operator(scope)
             if operator is None:
                 raise Problem(401, "Log in first.", headers={"WWW-Authenticate": "Session"})
@@ -120,7 +125,7 @@ class AdminGate:
         who = _bind(operator, Client.of(scope))
         path = scope["path"].removeprefix(PREFIX)
         try:
-            if path.startswith(_STOCK_DOCS[0]):
+            if path.startswith(_STOCK_DOCS[0]) or "//" in path:
                 raise not_found()
             _check_permission(operator, scope["method"], path)
             await self._run(scope, receive, send, who, is_operator=True)
@@ -137,10 +142,10 @@ class AdminGate:
         held = HeldResponse()
         looks: list[Look] = []
         if binding is None:
-            failure = await self._call(scope, _once(body, receive), held)
+            failure = await self._call(scope, body, receive, held)
         else:
             async with self._engine.transaction(scope=binding) as transaction:
-                failure = await self._call(scope, _once(body, receive), held)
+                failure = await self._call(scope, body, receive, held)
                 if failure is not None or held.status >= 400:
                     await transaction.rollback()
                 elif is_operator:
@@ -155,10 +160,11 @@ class AdminGate:
             self._directory.forget()
         await held.release(send)
 
-    async def _call(self, scope: Scope, receive: Receive, held: HeldResponse) -> Exception | None:
+    async def _call(self, scope: Scope, body: bytes, receive: Receive, held: HeldResponse) -> Exception | None:
         """What went wrong, if anything did."""
         try:
-            await self._app(scope, receive, held.hold)
+            self._refuse(scope, body)
+            await self._app(scope, _once(body, receive), held.hold)
         except Exception as error:  # noqa: BLE001  # Explained after the rollback.
             return error
         if held.status == 429:
@@ -167,6 +173,13 @@ class AdminGate:
         if held.status >= 500 or not all(_HEADER_VALUE.fullmatch(value) for value in headers):
             return ValueError("nothing to save, or a header with the client's line breaks in it")
         return None
+
+    def _refuse(self, scope: Scope, body: bytes) -> None:
+        """What the stock code would write, and the API would not. Raises `Problem` 422."""
+        table = _table_of(scope["path"].removeprefix(PREFIX))
+        if table in self._tables and scope["method"] in ("POST", "PUT", "PATCH"):
+            with suppress(orjson.JSONDecodeError):
+                refuse_raw(self._tables[table], self._derivers.get(self._tables[table], {}), orjson.loads(body))
 
     def _without_blanks(self, body: bytes) -> bytes:
         """The admin's page sends an empty text for a reference that nobody chose."""
@@ -218,12 +231,16 @@ def _explain(failure: Exception, client: Client) -> Response:
 
 def _check_permission(operator: OperatorIdentity, method: str, path: str) -> None:
     """The role of the linked user decides, as in the API. Raises `Forbidden`, `Problem`."""
+    table = _table_of(path)
+    if operator.role is None or table not in _TABLES or method not in _OPERATIONS:
+        return
+    require(operator.role, table, _OPERATIONS[method])
+
+
+def _table_of(path: str) -> str:
+    """The table that a path below the prefix is about, or nothing."""
     parts = path.strip("/").split("/")
-    if parts[:2] != ["api", "tables"] or len(parts) < 3 or operator.role is None:
-        return
-    if parts[2] not in _TABLES or method not in _OPERATIONS:
-        return
-    require(operator.role, parts[2], _OPERATIONS[method])
+    return parts[2] if parts[:2] == ["api", "tables"] and len(parts) > 2 else ""
 
 
 def _bind(operator: OperatorIdentity, client: Client) -> TenantScope:

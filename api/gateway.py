@@ -82,9 +82,11 @@ class Gateway:
 
         path = scope["path"]
         try:
-            if "//" in path:  # Below us it would count as one slash, and name another resource.
+            app = self._app_for(path)
+            # Two slashes would count as one, and name another resource. The other apps refuse whom they know.
+            if "//" in path and app is self._fallback:
                 raise not_found()
-            await self._app_for(path)(scope, receive, observed_send)
+            await app(scope, receive, observed_send)
         except ClientGone:
             return
         except Exception as error:

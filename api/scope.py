@@ -27,7 +27,7 @@ from api.exchange import (
 )
 from api.idempotency import IdempotencyKeys, key_of
 from api.looks import REFUSED, Listing, Looks, expect_looks, leave_look, nobody
-from api.problems import Problem
+from api.problems import Problem, not_found
 from api.rate_limit import headers as rate_limit_headers
 from api.rate_limit import refuse
 from api.streams import Continuation, expect_stream, send_endless, send_parts
@@ -83,6 +83,8 @@ class TenantScopeMiddleware:
         """Answers an identified user. What it raises is still to be recorded."""
         identity = identity_of(scope)
         allowance = await self._take(identity)
+        if "//" in scope["path"]:  # Below us they would count as one, and name another resource.
+            raise not_found()
         stream = expect_stream(scope)
         looks = expect_looks(scope)
         changes_users = scope["path"].startswith("/api/users/") and scope["method"] != "GET"

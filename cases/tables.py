@@ -20,7 +20,16 @@ from piccolo.columns.base import OnDelete
 from piccolo.columns.readable import Readable
 from piccolo.columns.reference import LazyTableReference
 
+from tenancy.derivations import Derivation
 from tenancy.tables import Tenant, TenantTable, User
+
+MEMBER_ID = Derivation(
+    source="member_id",
+    target="member_id_hash",
+    longest=100,
+    help_text="The member's identifier, in place of member_id_hash: hashed under a key of the tenant, and forgotten.",
+    pattern="^([0-9a-fA-F]{64}|hash_[A-Za-z0-9_-]{1,200})$",
+)
 
 
 class SourceType(str, Enum):
@@ -120,6 +129,7 @@ class Case(TenantTable, tablename="cases", help_text="A request for prior author
     )
     kept_columns: ClassVar[tuple[str, ...]] = ("submitted_at",)
     user_column: ClassVar[str] = "created_by"
+    derivations: ClassVar[tuple[Derivation, ...]] = (MEMBER_ID,)
     relation_names: ClassVar[dict[str, tuple[str, str]]] = {
         "created_by": ("creator", "created_cases"),
         "decided_by": ("decider", "decided_cases"),

@@ -19,7 +19,18 @@ def derived_key(settings: Settings, purpose: str) -> bytes:
     Development needs no pepper: it keeps a random one in its data directory. Raises
     `LookupError` where production has none.
     """
-    return hmac.digest(_pepper(settings), purpose.encode(), hashlib.sha256)
+    return _derived(_pepper(settings), purpose)
+
+
+def derived_keys(settings: Settings, purpose: str) -> list[bytes]:
+    """`derived_key`, and while the pepper is rotated the same of the one before."""
+    previous = settings.member_id_pepper_previous
+    former = [_derived(previous.get_secret_value().encode(), purpose)] if previous is not None else []
+    return [derived_key(settings, purpose), *former]
+
+
+def _derived(pepper: bytes, purpose: str) -> bytes:
+    return hmac.digest(pepper, purpose.encode(), hashlib.sha256)
 
 
 def _pepper(settings: Settings) -> bytes:

@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     statement_timeout_ms: int = Field(15_000, ge=100)
 
     member_id_pepper: SecretStr | None = None
+    member_id_pepper_previous: SecretStr | None = Field(None, min_length=1)
     auth_jwks_url: str | None = None
     auth_issuer: str | None = None
     auth_audience: str | None = None

@@ -30,7 +30,12 @@ async def rows_of(superuser: asyncpg.Connection, tenant_id: uuid.UUID) -> dict[s
 
 async def a_case(**changes: Any) -> Case:
     """A case of the bound tenant."""
-    values: dict[str, Any] = {"member_id_hash": "h", "payer": "Aetna", "confidence_json": "{}", "extracted_data": "{}"}
+    values: dict[str, Any] = {
+        "member_id_hash": "hash_edge",
+        "payer": "Aetna",
+        "confidence_json": "{}",
+        "extracted_data": "{}",
+    }
     case = Case(**(values | changes))
     await case.save()
     return case

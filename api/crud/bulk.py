@@ -7,6 +7,7 @@ the client may set; `Prefer: resolution=merge-duplicates` turns an insert into a
 import re
 from typing import Any
 
+from piccolo.columns import Column, Text
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,6 +28,7 @@ from api.problems import MAX_ERRORS, FieldError, Problem, invalid
 from api.query.parse import AFFECTED_OPTIONS, ListQuery, parse_query
 from api.query.shape import compact
 from api.scope import identity_of
+from tenancy.derivations import derivations_of
 from tenancy.permissions import Operation, require
 
 _MERGE = re.compile(r"(?:^|[,;])\s*resolution\s*=\s*\"?merge-duplicates\"?\s*(?:[,;]|$)", re.IGNORECASE)
@@ -46,7 +48,8 @@ class BulkWriter:
         if request.scope["query_string"]:
             parse_query(self._table, request.query_params.multi_items(), frozenset(), filters=False)
         if media_type_of(request) == "text/csv":
-            columns = {column._meta.name: column for column in self._table._meta.columns}
+            columns: dict[str, Column] = {column._meta.name: column for column in self._table._meta.columns}
+            columns |= {derivation.source: Text() for derivation in derivations_of(self._table)}
             data: Any = read_csv(body_of(request.scope), columns)
         else:
             data = read_json(request)
@@ -61,16 +64,15 @@ class BulkWriter:
     async def change(self, request: Request) -> Response:
         """The same change to every row that the filter finds."""
         query = self._affected(request)
-        role = identity_of(request.scope).role
         data = read_json(request)
         if isinstance(data, dict):
-            self._writer.validator.permit(role, data, None)
+            self._writer.validator.permit(identity_of(request.scope).role, data, None)
         found = await self._locked(query)
         stored = [load_stored(row["body"]) for row in found]
         data = require_object(data)
-        changes = [self._writer.validator.change(role, data, row, whole=False) for row in stored]
+        changes = [self._writer.checked(request, data, row, whole=False) for row in stored]
         if not changes:  # What is wrong with the content is said although nothing is found.
-            self._writer.validator.change(role, data, {}, whole=False)
+            self._writer.checked(request, data, {}, whole=False)
         ids = [row["id"] for row in found]
         if not changes or not changes[0]:
             statement = statements.select_many(self._table, ids)

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from api.crud.actions import ActionEndpoint
 from api.crud.answers import json_answer
 from api.crud.bulk import BulkWriter
+from api.crud.derived import with_sources
 from api.crud.history import History, has_history
 from api.crud.models import create_body
 from api.crud.reading import Reader
@@ -29,6 +30,7 @@ from api.query.parse import DEFAULT_PAGE_SIZE, parse_query
 from api.query.relations import HIDDEN_TAGS
 from api.scope import identity_of
 from tenancy.actions import Action
+from tenancy.derivations import Derivers
 from tenancy.permissions import Operation, allowed_to_any, require
 from tenancy.rules import Rule
 
@@ -47,25 +49,26 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class TenantCRUD(PiccoloCRUD):
     """CRUD of one tenant table for whoever the request was bound to."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # What a domain may give to its table.
         self,
         table: type[Table],
         seal: CursorSeal,
         rules: Sequence[Rule] = (),
         viewed: Mapping[type[Table], str] | None = None,
         actions: Sequence[Action] = (),
+        derivers: Derivers | None = None,
     ) -> None:
         """`viewed` are the tables of which each look at a row counts, and what the trail calls a row of theirs."""
         super().__init__(table, read_only=False, page_size=DEFAULT_PAGE_SIZE)
         self._name = table._meta.tablename
         self._reader = Reader(table, seal, viewed or {})
-        self._writer = Writer(table, rules, viewed or {})
+        self._writer = Writer(table, rules, viewed or {}, derivers or {})
         self._bulk = BulkWriter(self._writer)
         self._history = History(table, viewed or {})
         self._restorer = Restorer(self._writer)
         self._viewed = viewed or {}
         self._create_body = create_body(table)
-        self._schema = orjson.dumps(self._create_body.model_json_schema())
+        self._schema = orjson.dumps(with_sources(table, self._create_body.model_json_schema()))
         self._paths: Mapping[str, Endpoint] = {
             "": self.root,
             "ids": self.get_ids,

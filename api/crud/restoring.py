@@ -126,11 +126,11 @@ class Restorer:
 
         The rules see the values; what is written is what the trail says, whose numbers may have more digits.
         """
-        wanted, role = load_stored(chosen["body"]), identity_of(request.scope).role
+        wanted = load_stored(chosen["body"])
         data = {name: wanted[name] for name in self._columns if name in chosen["differing"]}
-        self._writer.validator.permit(role, data, stored)
+        self._writer.validator.permit(identity_of(request.scope).role, data, stored)
         try:
-            return list(self._writer.validator.change(role, data, stored, whole=False))
+            return list(self._writer.checked(request, data, stored, whole=False))
         except orjson.JSONEncodeError:
             raise invalid([FieldError((choice.field,), "holds a number that no client may send")]) from None
 

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from piccolo.table import Table
 from pydantic import BaseModel, ValidationError
 
 from api.crud.body import is_same
+from api.crud.derived import Derived
 from api.crud.models import create_body, field_errors, patch_body, server_columns
 from api.encoding import dump_json
 from api.problems import MAX_ERRORS, FieldError, Problem, invalid
+from tenancy.derivations import Derivers
 from tenancy.rules import Change, Rule, RuleViolation
 from tenancy.tables import Role
 
@@ -19,7 +22,7 @@ Row = dict[str, Any]
 class BodyValidator:
     """Checks bodies against a table, and against the rules that the domain gave it."""
 
-    def __init__(self, table: type[Table], rules: Sequence[Rule]) -> None:
+    def __init__(self, table: type[Table], rules: Sequence[Rule], derivers: Derivers) -> None:
         self._create: type[BaseModel] = create_body(table)
         self._patch: type[BaseModel] = patch_body(table)
         self._server_columns = server_columns(table)
@@ -27,6 +30,7 @@ class BodyValidator:
         self._kept: frozenset[str] = frozenset(getattr(table, "kept_columns", ()))
         self._required = {column._meta.name for column in table._meta.columns if not column._meta.null}
         self._rules = rules
+        self._derived = Derived(table, derivers)
 
     def permit(self, role: Role, values: Mapping[str, Any], stored: Row | None) -> None:
         """What the role may not is said before the content is looked at. Raises `Forbidden`."""
@@ -39,22 +43,23 @@ class BodyValidator:
     def new_row(self, role: Role, data: Row, given: Mapping[str, Any]) -> Row:
         """The values of a row to insert. The server's columns may say only what is `given`."""
         data = {name: value for name, value in data.items() if value is not None or name not in self._server_columns}
-        values = self._values(data, given, partial=False)
+        values = self._values(data, given, partial=False, tenant_id=UUID(given["tenant_id"]))
         self._obey(role, values, None)
         return values
 
-    def change(self, role: Role, data: Row, stored: Mapping[str, Any], *, whole: bool) -> Row:
+    def change(self, role: Role, data: Row, stored: Mapping[str, Any], *, whole: bool, tenant_id: UUID) -> Row:
         """The values to change. The server's columns may be sent back as they are `stored`.
 
         Raises `Problem` 422, `Forbidden`, and `StoredRowNeeded` for an unknown row.
         """
-        values = self._values(data, stored, partial=not whole)
+        values = self._values(data, stored, partial=not whole, tenant_id=tenant_id)
         self._obey(role, values, stored)
         return values
 
-    def _values(self, data: Row, unchanged: Mapping[str, Any], *, partial: bool) -> Row:
+    def _values(self, data: Row, unchanged: Mapping[str, Any], *, partial: bool, tenant_id: UUID) -> Row:
         """Raises `Problem` 422 that names every field at fault."""
-        errors = [
+        data, errors = self._derived.replace(data, tenant_id)
+        errors += [
             FieldError((name,), "is set by the server and cannot be changed")
             for name in sorted(self._server_columns & data.keys())
             if not is_same(data[name], unchanged.get(name))

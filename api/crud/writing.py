@@ -20,6 +20,7 @@ from api.looks import View, leave_look
 from api.problems import Problem, not_found
 from api.query.parse import parse_query
 from api.scope import identity_of
+from tenancy.derivations import Derivers
 from tenancy.permissions import Forbidden
 from tenancy.rules import UNKNOWN, Rule, StoredRowNeeded
 
@@ -27,11 +28,13 @@ from tenancy.rules import UNKNOWN, Rule, StoredRowNeeded
 class Writer:
     """Writes rows of one table for whoever the request was bound to."""
 
-    def __init__(self, table: type[Table], rules: Sequence[Rule], viewed: Mapping[type[Table], str]) -> None:
+    def __init__(
+        self, table: type[Table], rules: Sequence[Rule], viewed: Mapping[type[Table], str], derivers: Derivers
+    ) -> None:
         self.table = table
         self.name = table._meta.tablename
         self.columns = writable_columns(table)
-        self.validator = BodyValidator(table, rules)
+        self.validator = BodyValidator(table, rules, derivers)
         self.viewed = viewed.get(table)
         self._user_column: str | None = getattr(table, "user_column", None)
 
@@ -87,7 +90,7 @@ class Writer:
         if wants_match(request.headers) or not isinstance(data, dict):
             return None
         try:
-            return self.validator.change(identity_of(request.scope).role, require_object(data), UNKNOWN, whole=whole)
+            return self.checked(request, require_object(data), UNKNOWN, whole=whole)
         except (Forbidden, Problem, StoredRowNeeded):
             return None
 
@@ -99,7 +102,12 @@ class Writer:
         if stored is None:
             raise not_found()
         require_match(request.headers, body)
-        return self.validator.change(role, require_object(data), stored, whole=whole)
+        return self.checked(request, require_object(data), stored, whole=whole)
+
+    def checked(self, request: Request, data: Row, stored: Mapping[str, Any], *, whole: bool) -> Row:
+        """What `data` changes of what is `stored`. Raises `Forbidden`, `Problem` 422, and `StoredRowNeeded`."""
+        identity = identity_of(request.scope)
+        return self.validator.change(identity.role, data, stored, whole=whole, tenant_id=identity.tenant_id)
 
     async def delete(self, request: Request, row_id: UUID) -> Response:
         """204; 412 when If-Match names another version of the row."""

@@ -9,6 +9,7 @@ from typing import Any
 from piccolo.columns import Column, ForeignKey
 from piccolo.table import Table
 
+from api.crud.derived import with_sources
 from api.crud.models import create_body, output_model, patch_body
 from api.query.parse import MAX_PAGE_SIZE
 from api.query.relations import Relation, relations_of
@@ -112,9 +113,10 @@ def _columns(table: type[Table]) -> dict[str, Schema]:
 
 def _body(table: type[Table], model: Any) -> Schema:
     """What a client sends. The server's columns may be sent back unchanged, which no schema can say."""
-    schema: Schema = model.model_json_schema()
+    schema: Schema = with_sources(table, model.model_json_schema())
     properties = {name: _described(table, name, item) for name, item in schema["properties"].items()}
-    return json_object(properties, required=schema.get("required", []))
+    either_way = {"oneOf": schema["oneOf"]} if "oneOf" in schema else {}
+    return {**json_object(properties, required=schema.get("required", [])), **either_way}
 
 
 def _described(table: type[Table], name: str, schema: Schema) -> Schema:

@@ -27,7 +27,7 @@ LONGEST_SECONDS = 20
 FIRST_ID = f"0-0-{0:032}"
 _CASE = """
 INSERT INTO cases (member_id_hash, payer, diagnosis_codes, confidence_json, extracted_data, status)
-VALUES ('hash', $1, '{M79.3}', '{}', '{}', 'pending')
+VALUES ('hash_stream', $1, '{M79.3}', '{}', '{}', 'pending')
 """
 
 

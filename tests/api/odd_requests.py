@@ -35,7 +35,7 @@ def send(method: str, body: Any, *statuses: int, path: str | None = None) -> Odd
 def case(**changes: Any) -> dict[str, Any]:
     """A case to create, with changes that spoil it."""
     whole = {
-        "member_id_hash": "hash",
+        "member_id_hash": "hash_odd",
         "payer": "Aetna",
         "confidence_json": {},
         "extracted_data": {},

@@ -142,7 +142,7 @@ async def fill(loader: asyncpg.Connection, clinic: Clinic) -> None:
     )
     await loader.execute(
         "INSERT INTO cases (id, tenant_id, created_by, member_id_hash, payer, status, diagnosis_codes, "
-        "confidence_json, extracted_data) SELECT gen_random_uuid(), $1, $2, n % 8, 'Payer', 'pending', "
+        "confidence_json, extracted_data) SELECT gen_random_uuid(), $1, $2, 'hash_' || n % 8, 'Payer', 'pending', "
         "array_fill('a,\"' || n % 5, ARRAY[n % 4])::varchar[], '{}', '{}' FROM generate_series(1, 99) AS n",
         *(tenant, user),
     )

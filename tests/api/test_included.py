@@ -24,7 +24,7 @@ SELECT gen_random_uuid(), $1, $2, 'CPT', n::text, '2030-01-01Z'::timestamptz + (
 CASES = """
 INSERT INTO cases (id, tenant_id, created_by, ingestion_id, member_id_hash, payer, status, diagnosis_codes,
                    confidence_json, extracted_data)
-SELECT gen_random_uuid(), $1, $2, $3, 'h', 'Many', 'pending', '{}', '{}', '{}' FROM generate_series(1, $4::int)
+SELECT gen_random_uuid(), $1, $2, $3, 'hash_many', 'Many', 'pending', '{}', '{}', '{}' FROM generate_series(1, $4::int)
 """
 
 

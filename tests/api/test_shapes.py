@@ -27,7 +27,7 @@ async def bare(north: Clinic, superuser: asyncpg.Connection) -> str:
     """A case of north's staff without ingestion, codes or tasks."""
     async with tenant("north", "staff@north.com"):
         case = Case(
-            member_id_hash="h",
+            member_id_hash="hash_bare",
             payer="Bare",
             diagnosis_codes=[],
             confidence_json="{}",

@@ -16,7 +16,7 @@ MADE = {
     "case_created": """
         INSERT INTO cases (id, tenant_id, created_by, member_id_hash, payer, diagnosis_codes, confidence_json,
                            extracted_data, status)
-        SELECT gen_random_uuid(), $1, $2, 'hash', 'Aetna', '{M79.3}', '{}', '{}', 'pending'
+        SELECT gen_random_uuid(), $1, $2, 'hash_event', 'Aetna', '{M79.3}', '{}', '{}', 'pending'
           FROM generate_series(1, $3::int) RETURNING id""",
     "": """
         WITH u AS (INSERT INTO users (id, tenant_id, email, role)

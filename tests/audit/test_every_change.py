@@ -112,7 +112,7 @@ INSERTS = {
     "ingestions": "INSERT INTO ingestions (id, tenant_id, source_type, source_metadata, status) "
     "SELECT gen_random_uuid(), $1, 'pdf', '{}', 'processing'",
     "cases": "INSERT INTO cases (id, tenant_id, created_by, member_id_hash, payer, status, priority, diagnosis_codes, "
-    "confidence_json, extracted_data) SELECT gen_random_uuid(), $1, $2, 'hash', 'Cigna', 'pending', 'low', '{}', "
+    "confidence_json, extracted_data) SELECT gen_random_uuid(), $1, $2, 'hash_bulk', 'Cigna', 'pending', 'low', '{}', "
     """'{"overall": 1}', '{}'""",
     "case_codes": "INSERT INTO case_codes (id, tenant_id, case_id, code_type, code) "
     "SELECT gen_random_uuid(), $1, $2, 'CPT', '72148'",

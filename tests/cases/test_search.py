@@ -95,7 +95,7 @@ async def rows(clinics: tuple[Clinic, Clinic]) -> dict[str, UUID]:
     case_id = clinics[0].rows["cases"]
     async with tenant("north", "admin@north.com"):
         case = Case(
-            member_id_hash="secret",
+            member_id_hash="hash_secret",
             payer="Blue Cross of Texas",
             diagnosis_codes=["M79.3", "S72.001A"],
             confidence_json="{}",
@@ -210,8 +210,8 @@ async def test_the_role_that_searches_reads_three_columns(superuser: asyncpg.Con
 MANY = """
 INSERT INTO cases (id, tenant_id, created_by, member_id_hash, payer, status, priority, diagnosis_codes,
                    confidence_json, extracted_data, created_at, updated_at)
-SELECT gen_random_uuid(), t.id, gen_random_uuid(), '', 'Aetna', 'pending', 'normal', ARRAY['M' || n % 90 + 10 || '.1'],
-       '{}', jsonb_build_object('note', 'patient number ' || n), now(), now()
+SELECT gen_random_uuid(), t.id, gen_random_uuid(), 'hash_many', 'Aetna', 'pending', 'normal',
+       ARRAY['M' || n % 90 + 10 || '.1'], '{}', jsonb_build_object('note', 'patient number ' || n), now(), now()
   FROM (SELECT id FROM tenants UNION ALL SELECT gen_random_uuid() FROM generate_series(1, 8)) t,
        generate_series(1, 2000) n
 """
