@@ -26,6 +26,7 @@ from api.logs import configure_logging
 from api.looks import Looks
 from api.masking import Masks
 from api.me import me
+from api.overview import PATH, Overview
 from api.problems import Problem, from_exception, not_found
 from api.query import cursor
 from api.query.cursor import CursorSeal
@@ -36,6 +37,7 @@ from audit.recorder import LookRecorder
 from audit.sealer import sealing
 from audit.tables import AccessLog, AuditLog, Event
 from cases.metrics import METRICS
+from cases.overview import OVERVIEW
 from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task
 from cases.workflow import decided_by_few, opens_as_pending
 from tenancy.actions import Action
@@ -78,7 +80,7 @@ def create_app(settings: Settings | None = None) -> Any:
     seal = CursorSeal(derived_key(settings, cursor.PURPOSE))
     recorder = LookRecorder(engine)
     served = [table for tables in TABLES.values() for table in tables]
-    looks = Looks(recorder, Masks(served, action_names()), views=settings.audit_views)
+    looks = Looks(recorder, Masks(served, [*action_names(), *PATH.split("/")]), views=settings.audit_views)
     endpoints = [TenantCRUD(table, seal, RULES.get(table, ()), VIEWED, ACTIONS.get(table, ())) for table in served]
     stream = mount("/api/events/stream", EventStream(Event, engine), below=False)
     own_paths = [mount(f"/api/{action.name}", ActionEndpoint(table, action, VIEWED)) for table, action in own_actions()]
@@ -97,7 +99,8 @@ def create_app(settings: Settings | None = None) -> Any:
         looks,
         RateLimiter.from_settings(engine, settings),
     )
-    admin = AdminGate(built_when_used(lambda: admin_app(settings)), served, engine, directory, looks, VIEWED)
+    pictures = Overview(built_when_used(lambda: admin_app(settings)), OVERVIEW)
+    admin = AdminGate(pictures, served, engine, directory, looks, VIEWED)
     app: Any = Gateway(
         [("/api", with_slash(api)), ("/admin", admin)],
         service,
@@ -197,4 +200,5 @@ def admin_app(settings: Settings) -> Any:
         site_name="Prior-Auth Fastlane",
         production=settings.is_production,
         auto_include_related=False,
+        sidebar_links={OVERVIEW.title: PATH},
     )
