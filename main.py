@@ -26,6 +26,7 @@ from api.logs import configure_logging
 from api.looks import Looks
 from api.masking import Masks
 from api.me import me
+from api.overview import PATH, Overview
 from api.problems import Problem, from_exception, not_found
 from api.query import cursor
 from api.query.cursor import CursorSeal
@@ -37,6 +38,8 @@ from audit.sealer import sealing
 from audit.tables import AccessLog, AuditLog, Event
 from cases.follow_ups import FOLLOW_UPS
 from cases.member_ids import MemberIds, find_cases
+from cases.metrics import METRICS
+from cases.overview import OVERVIEW
 from cases.tables import MEMBER_ID, Case, CaseCode, Ingestion, Ruleset, Task
 from cases.workflow import decided_by_few, failure_is_told, opens_as_pending
 from cases.worklist import WORKLIST
@@ -69,7 +72,7 @@ RULES: Mapping[type[Table], Sequence[Rule]] = {
     Case: (decided_by_few, opens_as_pending),
     Ingestion: (failure_is_told,),
 }
-ACTIONS: Mapping[type[Table], Sequence[Action]] = {Case: (*FOLLOW_UPS, WORKLIST)}
+ACTIONS: Mapping[type[Table], Sequence[Action]] = {Case: (*FOLLOW_UPS, WORKLIST, METRICS)}
 # Of which each look at a single row is on the trail, under this name.
 VIEWED: Mapping[type[Table], str] = {Case: "case", Ingestion: "ingestion"}
 
@@ -88,7 +91,7 @@ def create_app(settings: Settings | None = None) -> Any:
     derivers: Mapping[type[Table], Derivers] = {Case: {MEMBER_ID.source: member_ids}}
     actions = {table: list(ACTIONS.get(table, ())) for table in served}
     actions[Case].append(find_cases(member_ids))
-    looks = Looks(recorder, Masks(served, action_names(actions)), views=settings.audit_views)
+    looks = Looks(recorder, Masks(served, [*action_names(actions), *PATH.split("/")]), views=settings.audit_views)
     endpoints = [
         TenantCRUD(table, seal, RULES.get(table, ()), VIEWED, actions[table], derivers.get(table, {}))
         for table in served
@@ -112,7 +115,8 @@ def create_app(settings: Settings | None = None) -> Any:
         looks,
         RateLimiter.from_settings(engine, settings),
     )
-    admin = AdminGate(built_when_used(lambda: admin_app(settings)), served, engine, directory, looks, VIEWED, derivers)
+    pictures = Overview(built_when_used(lambda: admin_app(settings)), OVERVIEW)
+    admin = AdminGate(pictures, served, engine, directory, looks, VIEWED, derivers)
     app: Any = Gateway(
         [("/api", with_slash(api)), ("/admin", admin)],
         service,
@@ -212,4 +216,5 @@ def admin_app(settings: Settings) -> Any:
         site_name="Prior-Auth Fastlane",
         production=settings.is_production,
         auto_include_related=False,
+        sidebar_links={OVERVIEW.title: PATH},
     )

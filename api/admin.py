@@ -31,7 +31,8 @@ from api.exchange import (
     read_body,
     send_response,
 )
-from api.looks import Look, Looks
+from api.looks import Looks, expect_looks
+from api.overview import is_overview
 from api.problems import Problem, from_exception, not_found
 from tenancy.context import DatabaseRole
 from tenancy.context import Scope as TenantScope
@@ -107,8 +108,11 @@ class AdminGate:
             raise not_found()
         if path == _STOCK_LOGIN and scope["method"] == "GET":
             await send_response(RedirectResponse(f"{PREFIX}/", 303), scope, send)
-        elif path.startswith("/api/") or "//" in path:
+        elif path.startswith("/api/") or "//" in path or is_overview(scope["path"]):
             operator = await self._operator(scope)
+            if operator is None and is_overview(scope["path"]):
+                await send_response(RedirectResponse(f"{PREFIX}/", 303), scope, send)
+                return
             if operator is None:
                 raise Problem(401, "Log in first.", headers={"WWW-Authenticate": "Session"})
             await self._run_as(operator, scope, receive, send)
@@ -140,7 +144,7 @@ class AdminGate:
         """Answers when the transaction, if there is a binding for one, has ended."""
         body = self._without_blanks(await read_body(scope, receive))
         held = HeldResponse()
-        looks: list[Look] = []
+        looks = expect_looks(scope)
         if binding is None:
             failure = await self._call(scope, body, receive, held)
         else:
@@ -149,7 +153,7 @@ class AdminGate:
                 if failure is not None or held.status >= 400:
                     await transaction.rollback()
                 elif is_operator:
-                    looks = await looks_at_answer(self._tables, self._viewed, scope, held, transaction)
+                    looks += await looks_at_answer(self._tables, self._viewed, scope, held, transaction)
         explained = None if failure is None else _explain(failure, Client.of(scope))
         if binding is not None and is_operator:
             await self._looks.record(scope, binding, looks, explained.status_code if explained else held.status)

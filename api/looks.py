@@ -29,10 +29,13 @@ class View(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """Rows were read that nobody named one by one; `rows` is how many the answer has, None where it has none."""
+    """Rows were read that nobody named one by one; `rows` is how many the answer has, None where it has none.
+
+    `tenant_id` where all of them are of one tenant, and the reader is of none."""
 
     access: Literal["list", "export"]
     rows: int | None
+    tenant_id: UUID | None = None
 
 
 Look = View | Listing
@@ -73,7 +76,8 @@ class Looks:
         elif status < 400:
             for look in left:
                 if isinstance(look, Listing):
-                    accesses.append(self._access(scope, who, look.access, look.rows, status))
+                    access = self._access(scope, who, look.access, look.rows, status)
+                    accesses.append({**access, "tenant_id": look.tenant_id or who.tenant_id})
                 elif self._views:
                     views.append(_view(who, look))
         if views or accesses:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from playwright.async_api import ConsoleMessage, Page, Request, Response, async_playwright, expect
+from playwright.async_api import ConsoleMessage, Page, Request, Response, ViewportSize, async_playwright, expect
 
 from tenancy.tables import Role
 from tests.clinics import Clinic
@@ -63,13 +63,14 @@ class Watch:
 
 
 @asynccontextmanager
-async def browser_page(url: str) -> AsyncIterator[Page]:
-    """A page of Debian's Chromium; in the end nothing may have failed on it."""
+async def browser_page(url: str, *, scripts: bool = True) -> AsyncIterator[Page]:
+    """A page of Debian's Chromium, which runs scripts or does not; in the end nothing may have failed on it."""
     found = next(path for name in PARTS["chromium"] if (path := shutil.which(name)))
     watch = Watch(url)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=found, args=list(ARGUMENTS))
-        page = await browser.new_page(viewport={"width": 1280, "height": 900}, locale="en-US")
+        window = ViewportSize(width=1280, height=900)
+        page = await browser.new_page(viewport=window, locale="en-US", java_script_enabled=scripts)
         page.set_default_timeout(20_000)
         page.on("request", watch.request)
         page.on("requestfailed", watch.request_failed)

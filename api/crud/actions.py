@@ -92,8 +92,8 @@ class ActionEndpoint:
                 rows = [_with(bodies[one], extra) for one, extra in pairs if one in bodies]
                 return json_answer(rows_body(b",".join(rows)))
             case Told(document):
-                if row_id is not None and self._viewed is not None:
-                    leave_look(request.scope, View(self._viewed, row_id))
+                if self._viewed is not None:
+                    leave_look(request.scope, View(self._viewed, row_id) if row_id else Listing("list", None))
                 return json_answer(dump_json(document))
 
     async def _bodies(self, ids: Sequence[UUID]) -> Mapping[UUID, bytes]:

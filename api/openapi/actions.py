@@ -6,7 +6,7 @@ from piccolo.table import Table
 
 from api.openapi.operations import WITH_BODY, headers, operation, success
 from api.openapi.parameters import IDEMPOTENCY_KEY, ROW_ID, query
-from api.openapi.schemas import Schema, either, json_object, ref
+from api.openapi.schemas import NULL, Schema, either, json_object, ref
 from tenancy.actions import Action, Created, Found
 
 
@@ -29,8 +29,30 @@ def action_paths(table: type[Table], action: Action) -> dict[str, Any]:
     return {path: {**({"parameters": [ROW_ID]} if of_row else {}), action.method.lower(): described}}
 
 
+def action_schemas(action: Action) -> dict[str, Schema]:
+    """The schemas that the answer of an action is made of, by their names."""
+    schemas: dict[str, Schema] = (_told(action) or {}).get("$defs", {})
+    return {name: _without_titles(schema) for name, schema in schemas.items()}
+
+
+def _told(action: Action) -> Schema | None:
+    if action.answer is None:
+        return None
+    return action.answer.model_json_schema(mode="serialization", ref_template="#/components/schemas/{model}")
+
+
+def _without_titles(schema: Schema) -> Schema:
+    """They would name a field once more, and be taken for names of types."""
+    properties = {
+        name: {key: value for key, value in item.items() if key != "title"}
+        for name, item in schema.get("properties", {}).items()
+    }
+    return {**schema, **({"properties": properties} if properties else {})}
+
+
 def _answers(action: Action, entity: str) -> dict[str, Schema]:
-    told = action.answer.model_json_schema(mode="serialization") if action.answer else None
+    whole = _told(action)
+    told = whole and _without_titles({key: value for key, value in whole.items() if key != "$defs"})
     if action.kind is Created:
         created = headers("ETag", "Location", "Idempotent-Replayed")
         return {"201": success("The row that was created.", ref(f"{entity}Out"), created)}
@@ -41,5 +63,8 @@ def _answers(action: Action, entity: str) -> dict[str, Schema]:
 
 
 def _parameter(name: str, schema: Schema) -> Schema:
-    about = {key: value for key, value in schema.items() if key not in ("description", "title")}
+    """A query has no null: what may be one is left out."""
+    about = {key: value for key, value in schema.items() if key not in ("description", "title", "default", "anyOf")}
+    alternatives = [item for item in schema.get("anyOf", ()) if item != NULL]
+    about |= alternatives[0] if len(alternatives) == 1 else {"anyOf": alternatives} if alternatives else {}
     return query(name, about, schema.get("description", name))

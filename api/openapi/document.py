@@ -5,7 +5,7 @@ from typing import Any
 
 from piccolo.table import Table
 
-from api.openapi.actions import action_paths
+from api.openapi.actions import action_paths, action_schemas
 from api.openapi.event_stream import event_stream_paths
 from api.openapi.operations import operation, problem_name, success, table_paths
 from api.openapi.schemas import PROBLEM, Schema, json_object, ref, table_schemas
@@ -77,6 +77,7 @@ def openapi_document(tables: Mapping[type[Table], Sequence[Action]], version: st
             paths |= event_stream_paths(table)
         for action in actions:
             paths |= action_paths(table, action)
+            schemas |= action_schemas(action)
     parameters: Document = {}
     _hoist(paths, parameters)
     return {
