@@ -35,6 +35,7 @@ from api.service import service_routes
 from audit.recorder import LookRecorder
 from audit.sealer import sealing
 from audit.tables import AccessLog, AuditLog, Event
+from cases.checklist import CHECKLIST
 from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task
 from cases.workflow import decided_by_few, opens_as_pending
 from tenancy.actions import Action
@@ -62,7 +63,7 @@ TABLES: Mapping[str, Sequence[type[Table]]] = {
     "Audit": (Event, AuditLog, AccessLog),
 }
 RULES: Mapping[type[Table], Sequence[Rule]] = {Case: (decided_by_few, opens_as_pending)}
-ACTIONS: Mapping[type[Table], Sequence[Action]] = {}
+ACTIONS: Mapping[type[Table], Sequence[Action]] = {Case: (CHECKLIST,)}
 # Of which each look at a single row is on the trail, under this name.
 VIEWED: Mapping[type[Table], str] = {Case: "case", Ingestion: "ingestion"}
 

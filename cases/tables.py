@@ -124,6 +124,8 @@ class Case(TenantTable, tablename="cases", help_text="A request for prior author
     triggers: ClassVar[dict[str, str]] = {
         "cases.c_search": "cases.search_of_case_1 BEFORE INSERT UPDATE OF",
         "cases.e_guard_case": "cases.guard_case_1 BEFORE INSERT UPDATE",
+        "cases.z_checklist_insert": "cases.ask_of_new_cases_1 AFTER INSERT WHEN",
+        "cases.z_checklist_payer": "cases.ask_of_payer_1 AFTER UPDATE OF WHEN",
         "users.e_keep_creator": "cases.keep_creator_1 BEFORE DELETE",
     }
 
@@ -182,7 +184,11 @@ class CaseCode(TenantTable, tablename="case_codes", help_text="A CPT or HCPCS co
 
     server_columns: ClassVar[tuple[str, ...]] = ("is_known",)
     relation_names: ClassVar[dict[str, tuple[str, str]]] = {"case_id": ("case", "codes")}
-    triggers: ClassVar[dict[str, str]] = {"case_codes.a_follow_case": "cases.follow_case_1 BEFORE INSERT"}
+    triggers: ClassVar[dict[str, str]] = {
+        "case_codes.a_follow_case": "cases.follow_case_1 BEFORE INSERT",
+        "case_codes.z_checklist_insert": "cases.ask_of_codes_1 AFTER INSERT WHEN",
+        "case_codes.z_checklist_update": "cases.ask_of_codes_1 AFTER UPDATE",
+    }
 
     id = UUID(primary_key=True)
     tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)
@@ -212,6 +218,8 @@ class Task(TenantTable, tablename="tasks", help_text="An action item of a case."
     triggers: ClassVar[dict[str, str]] = {
         "tasks.a_follow_case": "cases.follow_case_1 BEFORE INSERT",
         "tasks.c_search": "cases.search_of_task_1 BEFORE INSERT UPDATE OF",
+        "tasks.e_requirement_true": "cases.keep_requirement_1 BEFORE INSERT WHEN",
+        "tasks.e_requirement_kept": "cases.keep_requirement_1 BEFORE UPDATE OF WHEN",
     }
 
     id = UUID(primary_key=True)
@@ -249,7 +257,13 @@ class Ruleset(TenantTable, tablename="rulesets", help_text="What a payer wants f
 
     server_columns: ClassVar[tuple[str, ...]] = ("version",)
     search_function: ClassVar[str] = "cases.search_rulesets_1"
-    triggers: ClassVar[dict[str, str]] = {"rulesets.c_search": "cases.search_of_ruleset_1 BEFORE INSERT UPDATE OF"}
+    triggers: ClassVar[dict[str, str]] = {
+        "rulesets.c_search": "cases.search_of_ruleset_1 BEFORE INSERT UPDATE OF",
+        "rulesets.c_version_first": "cases.count_version_1 BEFORE INSERT WHEN",
+        "rulesets.c_version_next": "cases.count_version_1 BEFORE UPDATE OF",
+        "rulesets.z_checklist_insert": "cases.ask_of_rulesets_1 AFTER INSERT WHEN",
+        "rulesets.z_checklist_update": "cases.ask_of_rulesets_1 AFTER UPDATE",
+    }
 
     id = UUID(primary_key=True)
     tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)

@@ -17,7 +17,7 @@ def action_paths(table: type[Table], action: Action) -> dict[str, Any]:
     path = places.get(action.place, f"/api/{action.name}/")
     of_row = action.place == "row"
     posts = action.method == "POST"
-    schema = action.input.model_json_schema() if action.input else json_object({}, required=[])
+    schema = _inlined(action.input.model_json_schema()) if action.input else json_object({}, required=[])
     parameters = [IDEMPOTENCY_KEY] if posts else [_parameter(*item) for item in schema["properties"].items()]
     body = {"required": bool(schema.get("required")), "content": {"application/json": {"schema": schema}}}
     operation_id = f"{action.name}{entity}" if action.place != "api" else action.name
@@ -30,7 +30,7 @@ def action_paths(table: type[Table], action: Action) -> dict[str, Any]:
 
 
 def _answers(action: Action, entity: str) -> dict[str, Schema]:
-    told = action.answer.model_json_schema(mode="serialization") if action.answer else None
+    told = _inlined(action.answer.model_json_schema(mode="serialization")) if action.answer else None
     if action.kind is Created:
         created = headers("ETag", "Location", "Idempotent-Replayed")
         return {"201": success("The row that was created.", ref(f"{entity}Out"), created)}
@@ -38,6 +38,24 @@ def _answers(action: Action, entity: str) -> dict[str, Schema]:
         row = ref(f"{entity}Out") if told is None else {"allOf": [ref(f"{entity}Out"), told]}
         return {"200": success("The rows.", json_object({"rows": {"type": "array", "items": row}}))}
     return {"200": success(f"{action.summary}.", told or either({"type": "object"}))}
+
+
+def _inlined(schema: Schema) -> Schema:
+    """Pydantic refers from the root of a schema, which is not the root of the document, to models inside of it."""
+    models = schema.pop("$defs", {})
+
+    def resolved(part: Any) -> Any:
+        match part:
+            case {"$ref": str(reference), **others}:
+                return resolved({**models[reference.removeprefix("#/$defs/")], **others})
+            case dict():
+                return {name: resolved(value) for name, value in part.items()}
+            case list():
+                return [resolved(value) for value in part]
+        return part
+
+    found: Schema = resolved(schema)
+    return found
 
 
 def _parameter(name: str, schema: Schema) -> Schema:
