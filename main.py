@@ -36,6 +36,7 @@ from api.service import service_routes
 from audit.recorder import LookRecorder
 from audit.sealer import sealing
 from audit.tables import AccessLog, AuditLog, Event
+from cases.checklist import CHECKLIST
 from cases.follow_ups import FOLLOW_UPS
 from cases.member_ids import MemberIds, find_cases
 from cases.metrics import METRICS
@@ -72,7 +73,7 @@ RULES: Mapping[type[Table], Sequence[Rule]] = {
     Case: (decided_by_few, opens_as_pending),
     Ingestion: (failure_is_told,),
 }
-ACTIONS: Mapping[type[Table], Sequence[Action]] = {Case: (*FOLLOW_UPS, WORKLIST, METRICS)}
+ACTIONS: Mapping[type[Table], Sequence[Action]] = {Case: (*FOLLOW_UPS, CHECKLIST, WORKLIST, METRICS)}
 # Of which each look at a single row is on the trail, under this name.
 VIEWED: Mapping[type[Table], str] = {Case: "case", Ingestion: "ingestion"}
 

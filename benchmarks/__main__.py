@@ -1,5 +1,5 @@
-"""`python -m benchmarks` measures ours against the floor and the peers, `… quick` against the floor alone, and
-`… growth` what grows with the number of cases, requests and workers."""
+"""`python -m benchmarks` measures ours against the floor and the peers, `… quick` against the floor alone,
+`… growth` what grows with the number of cases, requests and workers, and `… checklists` a thousand evaluations."""
 
 import argparse
 import asyncio
@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import uvloop
 
+from benchmarks import checklists, growth
 from benchmarks import cluster as clusters
-from benchmarks import growth
 from benchmarks.answers import compare
 from benchmarks.cluster import Cluster
 from benchmarks.contenders import ROOT, Contender, floor, ours, ours_without_views, serving, trail_variants
@@ -32,7 +32,7 @@ COUNTED_REQUESTS = 40
 def main() -> None:
     """Loads the data the first time, which takes a minute or two, and measures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("mode", choices=("full", "quick", "growth"), nargs="?", default="full")
+    parser.add_argument("mode", choices=("full", "quick", "growth", "checklists"), nargs="?", default="full")
     mode = parser.parse_args().mode
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     cluster = clusters.start(DIRECTORY / "cluster")
@@ -40,7 +40,8 @@ def main() -> None:
         uvloop.run(_growth(cluster))
         return
     asyncio.run(clusters.load(cluster, DIRECTORY / "cluster"))
-    uvloop.run(_quick(cluster) if mode == "quick" else _full(cluster))
+    run = {"quick": _quick, "full": _full, "checklists": _checklists}[mode]
+    uvloop.run(run(cluster))
 
 
 async def _quick(cluster: Cluster) -> None:
@@ -68,6 +69,12 @@ async def _full(cluster: Cluster) -> None:
 async def _growth(cluster: Cluster) -> None:
     async with _provider() as provider:
         async for line in growth.measured(cluster, DIRECTORY, provider):
+            print(line, flush=True)
+
+
+async def _checklists(cluster: Cluster) -> None:
+    async with _provider() as provider:
+        async for line in checklists.measured(cluster, DIRECTORY, provider):
             print(line, flush=True)
 
 

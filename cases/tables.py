@@ -145,6 +145,8 @@ class Case(TenantTable, tablename="cases", help_text="A request for prior author
         "cases.e_guard_case": "cases.guard_case_2 BEFORE UPDATE WHEN",
         "cases.f_clock_start": "cases.start_clock_1 BEFORE INSERT WHEN",
         "cases.f_clock": "cases.keep_clock_1 BEFORE UPDATE OF WHEN",
+        "cases.z_checklist_insert": "cases.ask_of_new_cases_1 AFTER INSERT WHEN",
+        "cases.z_checklist_payer": "cases.ask_of_payer_1 AFTER UPDATE OF WHEN",
         "users.e_keep_creator": "cases.keep_creator_1 BEFORE DELETE",
     }
 
@@ -208,6 +210,8 @@ class CaseCode(TenantTable, tablename="case_codes", help_text="A CPT or HCPCS co
         "case_codes.g_clock_insert": "cases.clock_codes_1 AFTER INSERT WHEN",
         "case_codes.g_clock_update": "cases.clock_codes_1 AFTER UPDATE",
         "case_codes.g_clock_delete": "cases.clock_codes_1 AFTER DELETE",
+        "case_codes.z_checklist_insert": "cases.ask_of_codes_1 AFTER INSERT WHEN",
+        "case_codes.z_checklist_update": "cases.ask_of_codes_1 AFTER UPDATE",
     }
 
     id = UUID(primary_key=True)
@@ -240,6 +244,8 @@ class Task(TenantTable, tablename="tasks", help_text="An action item of a case."
         "tasks.c_complete_new_task": "cases.complete_task_1 BEFORE INSERT WHEN",
         "tasks.c_complete_task": "cases.complete_task_1 BEFORE UPDATE WHEN",
         "tasks.c_search": "cases.search_of_task_1 BEFORE INSERT UPDATE OF",
+        "tasks.e_requirement_true": "cases.keep_requirement_1 BEFORE INSERT WHEN",
+        "tasks.e_requirement_kept": "cases.keep_requirement_1 BEFORE UPDATE OF WHEN",
     }
 
     id = UUID(primary_key=True)
@@ -277,7 +283,13 @@ class Ruleset(TenantTable, tablename="rulesets", help_text="What a payer wants f
 
     server_columns: ClassVar[tuple[str, ...]] = ("version",)
     search_function: ClassVar[str] = "cases.search_rulesets_1"
-    triggers: ClassVar[dict[str, str]] = {"rulesets.c_search": "cases.search_of_ruleset_1 BEFORE INSERT UPDATE OF"}
+    triggers: ClassVar[dict[str, str]] = {
+        "rulesets.c_search": "cases.search_of_ruleset_1 BEFORE INSERT UPDATE OF",
+        "rulesets.c_version_first": "cases.count_version_1 BEFORE INSERT WHEN",
+        "rulesets.c_version_next": "cases.count_version_1 BEFORE UPDATE OF",
+        "rulesets.z_checklist_insert": "cases.ask_of_rulesets_1 AFTER INSERT WHEN",
+        "rulesets.z_checklist_update": "cases.ask_of_rulesets_1 AFTER UPDATE",
+    }
 
     id = UUID(primary_key=True)
     tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)

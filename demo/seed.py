@@ -9,7 +9,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task
+from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task, TaskStatus
 from demo import data
 from tenancy.commands import add_operator
 from tenancy.operators import Operator
@@ -52,8 +52,16 @@ async def _fill_clinic(slug: str, admin: uuid.UUID | None) -> None:
         await Case.insert(case)
         await CaseCode.insert(CaseCode(case_id=case.id, **data.code_of(number)))
         await Task.insert(Task(case_id=case.id, assigned_to=admin if number % 2 else None, **data.task_of(number)))
+        if outcome.get("status") == "approved":
+            await _complete_checklist(case.id)
         if outcome:
             await Case.update(outcome).where(Case.id == case.id)
+
+
+async def _complete_checklist(case_id: uuid.UUID) -> None:
+    """What the rulesets asked for when the code was added is there when the payer approves."""
+    asked = (Task.case_id == case_id) & Task.ruleset_id.is_not_null()
+    await Task.update({Task.status: TaskStatus.completed}).where(asked)
 
 
 async def _load_seed_case(admin: uuid.UUID | None) -> None:

@@ -54,6 +54,22 @@ async def test_each_clinic_fills_its_screens(engine: FastlaneEngine, superuser: 
         assert await superuser.fetchval(f"SELECT count(*) FROM {table} WHERE tenant_id = $1", clinic) >= 5, table
 
 
+async def test_checklists_are_there(engine: FastlaneEngine, superuser: asyncpg.Connection) -> None:
+    """Each clinic has open cases whose payer asks for something, and approved ones that had all of it."""
+    await load_demo("demo-password")
+    rows = await superuser.fetch(
+        """
+        SELECT t.slug, c.status, array_agg(DISTINCT k.status::text) AS tasks FROM cases c
+          JOIN tenants t ON t.id = c.tenant_id JOIN tasks k ON k.case_id = c.id AND k.ruleset_id IS NOT NULL
+         GROUP BY t.slug, c.status
+        """
+    )
+    found = {(row["slug"], row["status"]): row["tasks"] for row in rows}
+    for slug in ("test-clinic", "lakeside-imaging"):
+        assert found[slug, "pending"] == ["pending"]
+        assert found[slug, "approved"] == ["completed"]
+
+
 async def test_loading_twice_changes_nothing(engine: FastlaneEngine, superuser: asyncpg.Connection) -> None:
     """A second load finds everything there, whatever was edited meanwhile."""
     generated = await load_demo()

@@ -99,7 +99,7 @@ async def test_life_over_http(
     entries += await trail.news()
 
     assert [entry["action"] for entry in entries] == ["create", "update", "delete"]
-    stamps = {name: (created[name], updated[name]) for name in ("updated_at",) if name in created}
+    stamps = {name: (created[name], updated[name]) for name in ("updated_at", "version") if name in created}
     assert entries[0]["changes"] == {"before": {}, "after": created}
     assert entries[1]["changes"] == {
         "before": before | {name: old for name, (old, _) in stamps.items()},
