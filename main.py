@@ -35,6 +35,8 @@ from api.service import service_routes
 from audit.recorder import LookRecorder
 from audit.sealer import sealing
 from audit.tables import AccessLog, AuditLog, Event
+from cases.codes import code_is_of_its_type
+from cases.documents import metadata_is_of_its_source
 from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task
 from cases.workflow import decided_by_few, opens_as_pending
 from tenancy.actions import Action
@@ -61,7 +63,11 @@ TABLES: Mapping[str, Sequence[type[Table]]] = {
     "Clinic": (Tenant, User),
     "Audit": (Event, AuditLog, AccessLog),
 }
-RULES: Mapping[type[Table], Sequence[Rule]] = {Case: (decided_by_few, opens_as_pending)}
+RULES: Mapping[type[Table], Sequence[Rule]] = {
+    Case: (decided_by_few, opens_as_pending),
+    CaseCode: (code_is_of_its_type,),
+    Ingestion: (metadata_is_of_its_source,),
+}
 ACTIONS: Mapping[type[Table], Sequence[Action]] = {}
 # Of which each look at a single row is on the trail, under this name.
 VIEWED: Mapping[type[Table], str] = {Case: "case", Ingestion: "ingestion"}

@@ -20,6 +20,7 @@ from piccolo.columns.base import OnDelete
 from piccolo.columns.readable import Readable
 from piccolo.columns.reference import LazyTableReference
 
+from cases.codes import DiagnosisCode, ProcedureCode
 from tenancy.tables import Tenant, TenantTable, User
 
 
@@ -90,6 +91,8 @@ class RequirementKind(str, Enum):
 class Ingestion(TenantTable, tablename="ingestions", help_text="An email or PDF on its way to a case."):
     """Tracks one document from its arrival to the data extracted from it."""
 
+    triggers: ClassVar[dict[str, str]] = {"ingestions.b_values": "cases.values_of_ingestion_1 BEFORE INSERT UPDATE OF"}
+
     id = UUID(primary_key=True)
     tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)
     source_type = Varchar(length=50, choices=SourceType, required=True)
@@ -120,8 +123,10 @@ class Case(TenantTable, tablename="cases", help_text="A request for prior author
         "previous_case_id": ("previous_case", "follow_ups"),
         "due_ruleset_id": ("due_ruleset", "due_cases"),
     }
+    value_types: ClassVar[dict[str, Any]] = {"diagnosis_codes": DiagnosisCode}
     search_function: ClassVar[str] = "cases.search_cases_1"
     triggers: ClassVar[dict[str, str]] = {
+        "cases.b_values": "cases.values_of_case_1 BEFORE INSERT UPDATE OF",
         "cases.c_search": "cases.search_of_case_1 BEFORE INSERT UPDATE OF",
         "cases.e_guard_case": "cases.guard_case_1 BEFORE INSERT UPDATE",
         "users.e_keep_creator": "cases.keep_creator_1 BEFORE DELETE",
@@ -182,7 +187,11 @@ class CaseCode(TenantTable, tablename="case_codes", help_text="A CPT or HCPCS co
 
     server_columns: ClassVar[tuple[str, ...]] = ("is_known",)
     relation_names: ClassVar[dict[str, tuple[str, str]]] = {"case_id": ("case", "codes")}
-    triggers: ClassVar[dict[str, str]] = {"case_codes.a_follow_case": "cases.follow_case_1 BEFORE INSERT"}
+    value_types: ClassVar[dict[str, Any]] = {"code": ProcedureCode}
+    triggers: ClassVar[dict[str, str]] = {
+        "case_codes.a_follow_case": "cases.follow_case_1 BEFORE INSERT",
+        "case_codes.b_values": "cases.values_of_code_1 BEFORE INSERT UPDATE OF",
+    }
 
     id = UUID(primary_key=True)
     tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)
@@ -249,7 +258,10 @@ class Ruleset(TenantTable, tablename="rulesets", help_text="What a payer wants f
 
     server_columns: ClassVar[tuple[str, ...]] = ("version",)
     search_function: ClassVar[str] = "cases.search_rulesets_1"
-    triggers: ClassVar[dict[str, str]] = {"rulesets.c_search": "cases.search_of_ruleset_1 BEFORE INSERT UPDATE OF"}
+    triggers: ClassVar[dict[str, str]] = {
+        "rulesets.b_values": "cases.values_of_ruleset_1 BEFORE INSERT UPDATE OF",
+        "rulesets.c_search": "cases.search_of_ruleset_1 BEFORE INSERT UPDATE OF",
+    }
 
     id = UUID(primary_key=True)
     tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)
