@@ -36,18 +36,24 @@ BEGIN
 END
 $$;
 
--- Those of the codes that the tenant's list of diagnoses does not have; NULL without a list.
+-- Those of the codes that the tenant's list of diagnoses does not have; NULL without a list. One by one: a join may read
+-- the whole list.
 CREATE FUNCTION cases.unknown_codes_1(of_tenant uuid, codes varchar[]) RETURNS varchar[]
 LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    item varchar;
+    unknown varchar[] := '{}';
 BEGIN
     IF NOT EXISTS (SELECT FROM public.known_codes k WHERE k.tenant_id = of_tenant AND k.system = 'ICD-10-CM') THEN
         RETURN NULL;
     END IF;
-    RETURN ARRAY(
-        SELECT o.code FROM unnest(codes) WITH ORDINALITY AS o (code, place)
-         WHERE NOT EXISTS (SELECT FROM public.known_codes k
-                            WHERE k.tenant_id = of_tenant AND k.system = 'ICD-10-CM' AND k.code = o.code)
-         ORDER BY o.place);
+    FOREACH item IN ARRAY coalesce(codes, '{}') LOOP
+        IF NOT EXISTS (SELECT FROM public.known_codes k
+                        WHERE k.tenant_id = of_tenant AND k.system = 'ICD-10-CM' AND k.code = item) THEN
+            unknown := unknown || item;
+        END IF;
+    END LOOP;
+    RETURN unknown;
 END
 $$;
 
@@ -101,8 +107,8 @@ $$;
 
 CREATE FUNCTION cases.is_extracted_data_1(document jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT NOT coalesce(document @? 'strict $ ? (
-        exists (@.source ? (@.type() != "string")) || exists (@.extracted_at ? (@.type() != "string")))', false)
+    SELECT coalesce(jsonb_typeof(document -> 'source') = 'string', true)
+       AND coalesce(jsonb_typeof(document -> 'extracted_at') = 'string', true)
 $$;
 
 CREATE FUNCTION cases.is_source_metadata_1(document jsonb) RETURNS boolean
@@ -196,9 +202,10 @@ $$;
 
 CREATE FUNCTION cases.values_of_case_1() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    codes varchar[] := '{}';
+    codes varchar[] := NEW.diagnosis_codes;
     item text;
     code text;
+    place integer := 0;
 BEGIN
     IF current_user = 'fastlane_restorer' THEN
         RETURN NEW;
@@ -218,20 +225,18 @@ BEGIN
         IF array_ndims(NEW.diagnosis_codes) > 1 THEN
             RAISE EXCEPTION USING ERRCODE = 'FL422', COLUMN = 'diagnosis_codes', MESSAGE = 'must be one list of codes';
         END IF;
-        FOREACH item IN ARRAY coalesce(NEW.diagnosis_codes, '{}') LOOP
+        FOREACH item IN ARRAY coalesce(codes, '{}') LOOP
+            place := place + 1;
+            CONTINUE WHEN item IS NULL OR item COLLATE "C" ~ '^[A-Z][0-9][0-9AB](\.[0-9A-Z]{1,4})?$';
             code := cases.code_1(item, 'ICD-10-CM');
-            IF code IS NULL THEN
-                IF item IS NULL OR NOT cases.is_redacted_1(item) THEN
-                    RAISE EXCEPTION USING ERRCODE = 'FL422', COLUMN = 'diagnosis_codes',
-                        MESSAGE = format('item %s must be an ICD-10-CM code, such as M79.3', cardinality(codes) + 1);
-                END IF;
-                code := item;
+            IF code IS NOT NULL THEN
+                codes[array_lower(codes, 1) + place - 1] := code;
+            ELSIF NOT cases.is_redacted_1(item) THEN
+                RAISE EXCEPTION USING ERRCODE = 'FL422', COLUMN = 'diagnosis_codes',
+                    MESSAGE = format('item %s must be an ICD-10-CM code, such as M79.3', place);
             END IF;
-            codes := codes || code::varchar;
         END LOOP;
-        IF codes <> NEW.diagnosis_codes THEN
-            NEW.diagnosis_codes := codes;
-        END IF;
+        NEW.diagnosis_codes := codes;
     END IF;
     -- The owner, who restores backups, sees no list.
     IF current_user IN ('fastlane_tenant', 'fastlane_platform') THEN
