@@ -37,6 +37,8 @@ from audit.recorder import LookRecorder
 from audit.sealer import sealing
 from audit.tables import AccessLog, AuditLog, Event
 from cases.checklist import CHECKLIST
+from cases.codes import code_is_of_its_type
+from cases.documents import metadata_is_of_its_source
 from cases.follow_ups import FOLLOW_UPS
 from cases.member_ids import MemberIds, find_cases
 from cases.metrics import METRICS
@@ -71,7 +73,8 @@ TABLES: Mapping[str, Sequence[type[Table]]] = {
 }
 RULES: Mapping[type[Table], Sequence[Rule]] = {
     Case: (decided_by_few, opens_as_pending),
-    Ingestion: (failure_is_told,),
+    CaseCode: (code_is_of_its_type,),
+    Ingestion: (failure_is_told, metadata_is_of_its_source),
 }
 ACTIONS: Mapping[type[Table], Sequence[Action]] = {Case: (*FOLLOW_UPS, CHECKLIST, WORKLIST, METRICS)}
 # Of which each look at a single row is on the trail, under this name.

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from cases.tables import RequirementKind
+from cases.choices import RequirementKind
 from tenancy.actions import Action, Call, RowMissing, Told
 from tenancy.permissions import Operation
 from tenancy.scoping import database

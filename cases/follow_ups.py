@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from cases.tables import CaseStatus, FollowUp
+from cases.choices import CaseStatus, FollowUp
 from tenancy.actions import Action, Call, Created, RowMissing, StateConflict
 from tenancy.permissions import Operation
 from tenancy.scoping import database

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
-from cases.tables import CaseStatus
+from cases.choices import CaseStatus
 from tenancy.actions import Action, Answer, Call, Told
 from tenancy.permissions import Operation
 from tenancy.scoping import database

@@ -5,8 +5,8 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
+from cases.choices import CaseStatus
 from cases.metrics import Period, read_metrics
-from cases.tables import CaseStatus
 from tenancy.permissions import Operation
 from tenancy.pictures import (
     Bar,

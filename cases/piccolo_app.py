@@ -5,6 +5,7 @@ from pathlib import Path
 from piccolo.conf.apps import AppConfig
 
 from cases.code_lists import KnownCode
+from cases.commands import load_codes
 from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task
 
 APP_CONFIG = AppConfig(
@@ -12,5 +13,5 @@ APP_CONFIG = AppConfig(
     migrations_folder_path=Path(__file__).parent / "piccolo_migrations",
     table_classes=[Ingestion, Case, CaseCode, Task, Ruleset, KnownCode],
     migration_dependencies=["tenancy.piccolo_app", "audit.piccolo_app"],
-    commands=[],
+    commands=[load_codes],
 )

@@ -1,6 +1,5 @@
 """The prior-authorization domain: ingestions, cases with their codes and tasks, rulesets."""
 
-from enum import Enum
 from typing import Any, ClassVar
 
 from piccolo.columns import (
@@ -20,6 +19,17 @@ from piccolo.columns.base import OnDelete
 from piccolo.columns.readable import Readable
 from piccolo.columns.reference import LazyTableReference
 
+from cases.choices import (
+    CaseStatus,
+    CodeType,
+    FollowUp,
+    IngestionStatus,
+    Priority,
+    RequirementKind,
+    SourceType,
+    TaskStatus,
+)
+from cases.codes import DiagnosisCode, ProcedureCode
 from tenancy.derivations import Derivation
 from tenancy.tables import Tenant, TenantTable, User
 
@@ -32,74 +42,11 @@ MEMBER_ID = Derivation(
 )
 
 
-class SourceType(str, Enum):
-    """Where an ingestion came from."""
-
-    email = "email"
-    pdf = "pdf"
-
-
-class IngestionStatus(str, Enum):
-    """How far an ingestion is."""
-
-    pending = "pending"
-    processing = "processing"
-    completed = "completed"
-    failed = "failed"
-
-
-class CaseStatus(str, Enum):
-    """What the payer said so far."""
-
-    pending = "pending"
-    approved = "approved"
-    denied = "denied"
-    more_info_needed = "more_info_needed"
-
-
-class TaskStatus(str, Enum):
-    """How far a task is."""
-
-    pending = "pending"
-    in_progress = "in_progress"
-    completed = "completed"
-    cancelled = "cancelled"
-
-
-class Priority(str, Enum):
-    """How soon somebody must look."""
-
-    low = "low"
-    normal = "normal"
-    high = "high"
-    urgent = "urgent"
-
-
-class CodeType(str, Enum):
-    """The procedure code systems of the seed."""
-
-    CPT = "CPT"
-    HCPCS = "HCPCS"
-
-
-class FollowUp(str, Enum):
-    """What a case is to the denied one before it."""
-
-    resubmission = "resubmission"
-    appeal = "appeal"
-
-
-class RequirementKind(str, Enum):
-    """What a payer's rules ask for."""
-
-    requirement = "requirement"
-    document = "document"
-
-
 class Ingestion(TenantTable, tablename="ingestions", help_text="An email or PDF on its way to a case."):
     """Tracks one document from its arrival to the data extracted from it."""
 
     triggers: ClassVar[dict[str, str]] = {
+        "ingestions.b_values": "cases.values_of_ingestion_1 BEFORE INSERT UPDATE OF",
         "ingestions.e_open_ingestion": "cases.guard_ingestion_1 BEFORE INSERT WHEN",
         "ingestions.e_guard_ingestion": "cases.guard_ingestion_1 BEFORE UPDATE WHEN",
     }
@@ -136,8 +83,10 @@ class Case(TenantTable, tablename="cases", help_text="A request for prior author
         "previous_case_id": ("previous_case", "follow_ups"),
         "due_ruleset_id": ("due_ruleset", "due_cases"),
     }
+    value_types: ClassVar[dict[str, Any]] = {"diagnosis_codes": DiagnosisCode}
     search_function: ClassVar[str] = "cases.search_cases_1"
     triggers: ClassVar[dict[str, str]] = {
+        "cases.b_values": "cases.values_of_case_1 BEFORE INSERT UPDATE OF",
         "cases.c_search": "cases.search_of_case_1 BEFORE INSERT UPDATE OF",
         "cases.c_keep_decided_at": "cases.keep_decided_at_1 BEFORE UPDATE OF WHEN",
         "cases.e_open_case": "cases.open_case_1 BEFORE INSERT WHEN",
@@ -205,8 +154,10 @@ class CaseCode(TenantTable, tablename="case_codes", help_text="A CPT or HCPCS co
 
     server_columns: ClassVar[tuple[str, ...]] = ("is_known",)
     relation_names: ClassVar[dict[str, tuple[str, str]]] = {"case_id": ("case", "codes")}
+    value_types: ClassVar[dict[str, Any]] = {"code": ProcedureCode}
     triggers: ClassVar[dict[str, str]] = {
         "case_codes.a_follow_case": "cases.follow_case_1 BEFORE INSERT",
+        "case_codes.b_values": "cases.values_of_code_1 BEFORE INSERT UPDATE OF",
         "case_codes.g_clock_insert": "cases.clock_codes_1 AFTER INSERT WHEN",
         "case_codes.g_clock_update": "cases.clock_codes_1 AFTER UPDATE",
         "case_codes.g_clock_delete": "cases.clock_codes_1 AFTER DELETE",
@@ -284,6 +235,7 @@ class Ruleset(TenantTable, tablename="rulesets", help_text="What a payer wants f
     server_columns: ClassVar[tuple[str, ...]] = ("version",)
     search_function: ClassVar[str] = "cases.search_rulesets_1"
     triggers: ClassVar[dict[str, str]] = {
+        "rulesets.b_values": "cases.values_of_ruleset_1 BEFORE INSERT UPDATE OF",
         "rulesets.c_search": "cases.search_of_ruleset_1 BEFORE INSERT UPDATE OF",
         "rulesets.c_version_first": "cases.count_version_1 BEFORE INSERT WHEN",
         "rulesets.c_version_next": "cases.count_version_1 BEFORE UPDATE OF",

@@ -3,7 +3,7 @@
 The database holds all of it for everybody, see `sql/workflow_1.sql`; what depends on the stored row it says alone.
 """
 
-from cases.tables import CaseStatus, IngestionStatus
+from cases.choices import CaseStatus, IngestionStatus
 from tenancy.permissions import DECIDING_ROLES, Forbidden
 from tenancy.rules import Change, RuleViolation
 

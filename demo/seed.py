@@ -9,7 +9,8 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task, TaskStatus
+from cases.choices import TaskStatus
+from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task
 from demo import data
 from tenancy.commands import add_operator
 from tenancy.operators import Operator

@@ -1,18 +1,26 @@
 """What a JSON column holds: the typed documents that an app keeps beside its tables.
 
 An app that has JSON columns may have a module `documents.py` with
-`DOCUMENTS: dict[str, type]`, a TypedDict for each `table.column`.
+`DOCUMENTS: dict[str, type]`, a TypedDict for each `table.column`, which Pydantic understands.
 """
 
 import importlib
 import importlib.util
 from collections.abc import Iterator
-from types import NoneType, UnionType
-from typing import Annotated, Any, NotRequired, Required, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any
 
 from piccolo.conf.apps import Finder
+from pydantic import TypeAdapter
 
-_NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", Any: "any value", NoneType: "null"}
+# What a JSON Schema says of a value, in words.
+_LIMITS = {
+    "minimum": "from {}",
+    "maximum": "to {}",
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "maxItems": "at most {} items",
+    "format": "a {}",
+}
 
 
 def known_documents() -> dict[str, type]:
@@ -25,45 +33,51 @@ def known_documents() -> dict[str, type]:
     return found
 
 
-def document_fields(document: Any, prefix: str = "") -> Iterator[tuple[str, str, bool, str]]:
-    """Dotted name, type, whether it is required, and meaning: the text of an `Annotated`."""
-    for name, hint in get_type_hints(document, include_extras=True).items():
-        if get_origin(hint) in (Required, NotRequired):
-            hint = get_args(hint)[0]  # noqa: PLW2901  # The same hint, unwrapped.
-        meaning = ""
-        if get_origin(hint) is Annotated:
-            hint, meaning = get_args(hint)[:2]  # noqa: PLW2901  # And again.
-        yield prefix + name, _json_type(hint), name in document.__required_keys__, meaning
-        if is_typeddict(hint):
-            yield from document_fields(hint, f"{prefix}{name}.")
+def document_schema(document: Any) -> dict[str, Any]:
+    """The JSON Schema of a document, in one piece."""
+    schema: dict[str, Any] = TypeAdapter(document).json_schema()
+    return _whole(schema, schema.get("$defs", {}))
 
 
-def _json_type(hint: Any) -> str:
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is list:
-        return f"array of {_json_type(arguments[0])}"
-    if origin is dict:
-        return "object" if arguments[1] is Any else f"object of {_json_type(arguments[1])}"
-    if origin in (Union, UnionType):
-        return " or ".join(map(_json_type, arguments))
-    return "object" if is_typeddict(hint) else _NAMES[hint]
+def document_fields(document: Any) -> Iterator[tuple[str, str, bool, str]]:
+    """Dotted name, type, whether it is required, and meaning with the limits, of every field."""
+    yield from _fields(document_schema(document), "")
 
 
-def document_schema(hint: Any) -> dict[str, Any]:
-    """The JSON Schema of a document; what a field means becomes its description."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin in (Required, NotRequired):
-        return document_schema(arguments[0])
-    if origin is Annotated:
-        return {**document_schema(arguments[0]), "description": arguments[1]}
-    if origin is list:
-        return {"type": "array", "items": document_schema(arguments[0])}
-    if origin is dict:
-        return {"type": "object", "additionalProperties": document_schema(arguments[1])}
-    if origin in (Union, UnionType):
-        return {"anyOf": [document_schema(argument) for argument in arguments]}
-    if is_typeddict(hint):
-        hints = get_type_hints(hint, include_extras=True)
-        properties = {name: document_schema(item) for name, item in hints.items()}
-        return {"type": "object", "required": sorted(hint.__required_keys__), "properties": properties}
-    return {} if hint is Any else {"type": _NAMES[hint]}
+def _whole(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """The schema with what it refers to in place, without titles."""
+    schema = definitions.get(str(schema.get("$ref")).rpartition("/")[2], {}) | schema
+    found = {name: value for name, value in schema.items() if name not in ("$defs", "$ref", "title")}
+    if "properties" in found:
+        found["properties"] = {name: _whole(value, definitions) for name, value in found["properties"].items()}
+    for name in ("items", "additionalProperties"):
+        if isinstance(found.get(name), dict):
+            found[name] = _whole(found[name], definitions)
+    if "anyOf" in found:
+        found["anyOf"] = [_whole(value, definitions) for value in found["anyOf"]]
+    return found
+
+
+def _fields(schema: dict[str, Any], prefix: str) -> Iterator[tuple[str, str, bool, str]]:
+    for name, field in schema["properties"].items():
+        meaning = " ".join(filter(None, (field.get("description"), _limits(field))))
+        yield prefix + name, _kind(field), name in schema.get("required", ()), meaning
+        if "properties" in field:
+            yield from _fields(field, f"{prefix}{name}.")
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    item = schema.get("items", schema.get("additionalProperties"))
+    if "anyOf" in schema:
+        return " or ".join(map(_kind, schema["anyOf"]))
+    if isinstance(item, dict):
+        return f"{schema['type']} of {_kind(item)}"
+    return str(schema.get("type", "any value"))
+
+
+def _limits(schema: dict[str, Any]) -> str:
+    own = " ".join(words.format(schema[name]) for name, words in _LIMITS.items() if name in schema)
+    item = schema.get("items", schema.get("additionalProperties"))
+    each = _limits(item) if isinstance(item, dict) else ""
+    said = [own[:1].upper() + own[1:] + "." if own else "", f"Each {each[:1].lower()}{each[1:]}" if each else ""]
+    return " ".join(filter(None, said))

@@ -42,12 +42,17 @@ class Change:
 
 
 class RuleViolation(Exception):
-    """The change is refused; `field` is to blame."""
+    """The change is refused; `field` is to blame, dotted where it is a part of a document."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.field = field
         self.message = message
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The way to what is to blame."""
+        return tuple(self.field.split("."))
 
 
 Rule = Callable[[Change], None]

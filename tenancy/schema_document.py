@@ -226,7 +226,12 @@ def _trigger_row(trigger: Fact) -> tuple[str, ...]:
 def _documents(tables: Iterable[type[Table]]) -> str:
     """A column without a typed document holds any object."""
     known = known_documents()
-    lines = ["## JSON documents", "", "The database holds each to be an object; what is in it is agreed here.", ""]
+    lines = [
+        "## JSON documents",
+        "",
+        "The database holds each to be an object. What is named here is right wherever it is there; more may be there.",
+        "",
+    ]
     for table in tables:
         for column in table._meta.columns:
             if not isinstance(column, JSON | JSONB):

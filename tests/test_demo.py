@@ -6,7 +6,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from cases.tables import Case, CaseStatus
+from cases.choices import CaseStatus
+from cases.tables import Case
 from demo.seed import is_wanted, load_demo
 from tenancy.commands import add_operator
 from tenancy.engine import FastlaneEngine

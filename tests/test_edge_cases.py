@@ -223,10 +223,10 @@ async def test_microsecond_times(superuser: asyncpg.Connection) -> None:
 @pytest.mark.usefixtures("clinics")
 async def test_array_operations() -> None:
     """Diagnosis codes are appended, found by element, kept in order with duplicates, and emptied."""
-    codes = ["M79.3", 'A"B,C{}\\', "null", "", "M79.3"]
+    codes = ["M79.3", "S72.001A", "M25", "M79.3"]
     async with tenant("north", "admin@north.com"):
         case = await a_case(diagnosis_codes=codes)
-        assert await Case.exists().where((Case.id == case.id) & Case.diagnosis_codes.any("null"))
+        assert await Case.exists().where((Case.id == case.id) & Case.diagnosis_codes.any("M25"))
         assert not await Case.exists().where((Case.id == case.id) & Case.diagnosis_codes.any("M79"))
         await Case.update({Case.diagnosis_codes: Case.diagnosis_codes.cat(["Z99"])}).where(Case.id == case.id)
         await case.refresh()
@@ -236,7 +236,7 @@ async def test_array_operations() -> None:
         assert case.diagnosis_codes == []
 
 
-@pytest.mark.parametrize("codes", [["x" * 21], [None], ["a", None]])
+@pytest.mark.parametrize("codes", [["x" * 21], [None], ["M79.3", None]])
 @pytest.mark.usefixtures("clinics")
 async def test_bad_arrays(codes: list[Any]) -> None:
     """A code over twenty characters, or none at all, is refused by the database as well."""
@@ -282,10 +282,12 @@ async def test_pooled_connections(running: Running, clinics: tuple[Clinic, Clini
 async def test_children_of_another_tenant_s_case(clinics: tuple[Clinic, Clinic]) -> None:
     """A code that names its case only belongs to the case's tenant; across tenants it is refused for the platform."""
     async with platform():
-        code = CaseCode(case_id=clinics[0].rows["cases"], code_type="CPT", code="1")
+        code = CaseCode(case_id=clinics[0].rows["cases"], code_type="CPT", code="97110")
         await code.save()
         await code.refresh()
         assert code.tenant_id == clinics[0].id
     with pytest.raises(asyncpg.ForeignKeyViolationError):
         async with platform():
-            await CaseCode(tenant_id=clinics[1].id, case_id=clinics[0].rows["cases"], code_type="CPT", code="1").save()
+            await CaseCode(
+                tenant_id=clinics[1].id, case_id=clinics[0].rows["cases"], code_type="CPT", code="97110"
+            ).save()

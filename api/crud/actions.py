@@ -53,7 +53,7 @@ class ActionEndpoint:
         except StateConflict as conflict:
             raise Problem(409, str(conflict)) from None
         except RuleViolation as violation:
-            raise invalid([FieldError((violation.field,), violation.message)]) from None
+            raise invalid([FieldError(violation.path, violation.message)]) from None
         return await self._worded(request, row_id, done)
 
     def _data(self, request: Request) -> Mapping[str, Any]:

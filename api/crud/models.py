@@ -37,15 +37,24 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
     create_model,
 )
 
 from api.problems import FieldError
 from api.query.values import INTEGER_BITS
 from api.times import in_range
+from tenancy.json_documents import known_documents
 
 MAX_ITEMS = 1000
-_WORDS = {"missing": "is required", "extra_forbidden": "is not a field of this table"}
+_WORDS = {
+    "missing": "is required",
+    "extra_forbidden": "is not a field of this table",
+    "dict_type": "Input should be an object",
+    "list_type": "Input should be a valid array",
+}
 SERVER_COLUMNS = ("id", "tenant_id", "created_at", "updated_at")
 
 
@@ -123,15 +132,22 @@ def output_model(table: type[Table]) -> type[BaseModel]:
 def field_errors(error: ValidationError) -> list[FieldError]:
     """Pydantic's errors, without the values that caused them."""
     return [
-        FieldError(tuple(item["loc"]), _WORDS.get(item["type"], item["msg"].removeprefix("Value error, ")))
+        FieldError(tuple(item["loc"]), _worded(item["type"], item["msg"], is_inside=len(item["loc"]) > 1))
         for item in error.errors(include_url=False, include_context=False, include_input=False)
     ]
+
+
+def _worded(kind: str, message: str, *, is_inside: bool) -> str:
+    if kind == "extra_forbidden" and is_inside:
+        return "is not known here"
+    return _WORDS.get(kind, message.removeprefix("Value error, "))
 
 
 def _model(table: type[Table], name: str, *, partial: bool) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for column in writable_columns(table):
-        nullable = _type(column) | None if column._meta.null else _type(column)
+        kind = _input_type(table, column)
+        nullable = kind | None if column._meta.null else kind
         if partial:
             fields[column._meta.name] = (nullable, _field(column, None))
         elif column._meta.required:
@@ -142,6 +158,31 @@ def _model(table: type[Table], name: str, *, partial: bool) -> type[BaseModel]:
     return create_model(name, __config__=config, **fields)
 
 
+def _input_type(table: type[Table], column: Column) -> Any:
+    """What a client may send: stricter than the column's type where the domain has a type or a document for it."""
+    name = column._meta.name
+    own = getattr(table, "value_types", {}).get(name)
+    if own is not None:
+        return _many(own) if isinstance(column, Array) else own
+    document = known_documents().get(f"{table._meta.tablename}.{name}")
+    if document is None:
+        return _type(column)
+    # The columns' schemas name the document; here it would be a reference that leads nowhere.
+    plain = WithJsonSchema({"type": "object", "additionalProperties": True})
+    return Annotated[document, WrapValidator(_as_sent), plain]
+
+
+def _as_sent(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """The document itself: a whole number stays one where any number may be."""
+    check(value)
+    return value
+
+
+def _many(item: Any) -> Any:
+    # Bounded: each faulty item would be an error of its own.
+    return Annotated[list[item], Field(max_length=MAX_ITEMS)]
+
+
 def _type(column: Column) -> Any:
     if column._meta.choices:
         return Literal[tuple(choice.value for choice in column._meta.choices)]
@@ -150,8 +191,7 @@ def _type(column: Column) -> Any:
         case JSON() | JSONB():
             return dict[str, Any]
         case Array():
-            # Bounded: each faulty item would be an error of its own.
-            return Annotated[list[_type(column.base_column)], Field(max_length=MAX_ITEMS)]  # type: ignore[misc]
+            return _many(_type(column.base_column))
         case Varchar():
             return Annotated[str, StringConstraints(min_length=shortest, max_length=column.length)]
         case Text():

@@ -33,6 +33,8 @@ from tenancy.permissions import Forbidden, Operation, allowed_to_any, require
 from tenancy.tables import Role
 
 _MAX_VERSION = 2**31 - 1
+_REDACTED = "[redacted]"
+_UNFITTING = "A value was redacted from that version, and what is left does not fit."
 
 
 def can_restore(table: type[Table]) -> bool:
@@ -89,7 +91,7 @@ class Restorer:
                 detail = "The row referred, in that version, to another that is gone."
                 raise Problem(409, detail, from_exception(error).errors) from None
             except asyncpg.DataError:
-                raise Problem(409, "A value was redacted from that version, and what is left does not fit.") from None
+                raise Problem(409, _UNFITTING) from None
         elif self._writer.viewed is not None:  # No change that the trail tells, and the answer shows the row.
             leave_look(request.scope, View(self._writer.viewed, row_id))
         return row_answer(body)
@@ -133,6 +135,10 @@ class Restorer:
             return list(self._writer.checked(request, data, stored, whole=False))
         except orjson.JSONEncodeError:
             raise invalid([FieldError((choice.field,), "holds a number that no client may send")]) from None
+        except Problem as problem:
+            if any(_REDACTED in str(data.get(str(error.path[0]))) for error in problem.errors):
+                raise Problem(409, _UNFITTING) from None
+            raise
 
 
 def _choice(data: Any) -> _Choice:

@@ -89,7 +89,7 @@ class BodyValidator:
             try:
                 rule(Change(role=role, values=values, stored=stored))
             except RuleViolation as violation:
-                raise invalid([FieldError((violation.field,), violation.message)]) from None
+                raise invalid([FieldError(violation.path, violation.message)]) from None
 
 
 def at_index(problem: Problem, index: int) -> Iterable[FieldError]:

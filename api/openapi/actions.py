@@ -17,7 +17,7 @@ def action_paths(table: type[Table], action: Action) -> dict[str, Any]:
     path = places.get(action.place, f"/api/{action.name}/")
     of_row = action.place == "row"
     posts = action.method == "POST"
-    schema = _inlined(action.input.model_json_schema()) if action.input else json_object({}, required=[])
+    schema = action.input.model_json_schema() if action.input else json_object({}, required=[])
     parameters = [IDEMPOTENCY_KEY] if posts else [_parameter(*item) for item in schema["properties"].items()]
     body = {"required": bool(schema.get("required")), "content": {"application/json": {"schema": schema}}}
     operation_id = f"{action.name}{entity}" if action.place != "api" else action.name

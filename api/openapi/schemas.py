@@ -114,12 +114,12 @@ def _columns(table: type[Table]) -> dict[str, Schema]:
 def _body(table: type[Table], model: Any) -> Schema:
     """What a client sends. The server's columns may be sent back unchanged, which no schema can say."""
     schema: Schema = with_sources(table, model.model_json_schema())
-    properties = {name: _described(table, name, item) for name, item in schema["properties"].items()}
+    properties = {name: _described(table, name, item, is_sent=True) for name, item in schema["properties"].items()}
     either_way = {"oneOf": schema["oneOf"]} if "oneOf" in schema else {}
     return {**json_object(properties, required=schema.get("required", [])), **either_way}
 
 
-def _described(table: type[Table], name: str, schema: Schema) -> Schema:
+def _described(table: type[Table], name: str, schema: Schema, *, is_sent: bool = False) -> Schema:
     """The column's schema without what is for Piccolo's forms, with what its document holds."""
     # A generator of types takes a field with a default for one that is always there.
     default = schema.get("default")
@@ -129,9 +129,10 @@ def _described(table: type[Table], name: str, schema: Schema) -> Schema:
     document = _documents(table).get(name)
     if document is None:
         return schema
-    # Known, not enforced: a document may lack its fields and hold others.
+    # Held to be so when it is written: an older row may be another, and what was redacted is a text.
     whole, *null = schema.get("anyOf", [{key: value for key, value in schema.items() if key != "description"}])
-    return {"description": schema.get("description", ""), **either(ref(document.__name__), whole, *null)}
+    kinds = [ref(document.__name__), *([] if is_sent else [whole]), *null]
+    return {"description": schema.get("description", ""), **either(*kinds)}
 
 
 def _documents(table: type[Table]) -> dict[str, type]:

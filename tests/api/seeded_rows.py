@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from cases.tables import CaseStatus, CodeType, Priority, TaskStatus
+from cases.choices import CaseStatus, CodeType, Priority, TaskStatus
 from tests.api.evaluation import Kind
 
 TEXTS = [

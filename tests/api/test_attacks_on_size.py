@@ -101,12 +101,12 @@ async def test_errors_with_long_names(admin: httpx.AsyncClient, north: Clinic) -
 async def test_diagnosis_codes_are_a_thousand_at_most(admin: httpx.AsyncClient, north: Clinic) -> None:
     """A case may have 1,000 diagnosis codes and not one more."""
     path = f"/api/cases/{north.rows['cases']}/"
-    codes = [f"A{n}" for n in range(1000)]
+    codes = [f"A{n // 10:02}.{n % 10}" for n in range(1000)]
     answer = await admin.patch(path, json={"diagnosis_codes": codes})
     assert (answer.status_code, answer.json()["diagnosis_codes"]) == (200, codes)
-    whole = north.body("cases", diagnosis_codes=[*codes, "A"])
+    whole = north.body("cases", diagnosis_codes=[*codes, "A00"])
     for refusal in (
-        await admin.patch(path, json={"diagnosis_codes": [*codes, "A"]}),
+        await admin.patch(path, json={"diagnosis_codes": [*codes, "A00"]}),
         await admin.put(path, json=whole),
         await admin.post("/api/cases/", json=whole),
         await admin.post("/api/cases/", json=[whole]),

@@ -128,7 +128,10 @@ async def test_round_trip(admin: httpx.AsyncClient, north: Clinic) -> None:
         + [north.body("tasks", description="", due_date="2026-03-04T05:06:07.089012Z")],
         "case_codes": [north.body("case_codes", confidence=value) for value in (0.1, None, -1e-300, 1e300, 0.0)],
         "rulesets": [north.body("rulesets", is_active=False, rules_json={"=a": ["-1", 2**63, None], 'q"': "\r\n"})],
-        "cases": [north.body("cases", diagnosis_codes=codes) for codes in ([], ["a,b", '"', "=x"], ["-1"])],
+        "cases": [
+            north.body("cases", diagnosis_codes=codes, extracted_data={"odd": odd})
+            for codes, odd in (([], []), (["M79.3", "S72.001A"], ["a,b", '"', "=x"]), (["M79"], ["-1"]))
+        ],
     }
     for table, bodies in rows.items():
         created = (await admin.post(f"/api/{table}/", json=bodies)).json()["rows"]

@@ -18,7 +18,8 @@ from tests.conftest import Running
 TIME = re.compile(r'"(?:created_at|updated_at)":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z"')
 CODES = """
 INSERT INTO case_codes (id, tenant_id, case_id, code_type, code, created_at)
-SELECT gen_random_uuid(), $1, $2, 'CPT', n::text, '2030-01-01Z'::timestamptz + (n / 3) * interval '1 microsecond'
+SELECT gen_random_uuid(), $1, $2, 'CPT', lpad(n::text, 5, '0'),
+       '2030-01-01Z'::timestamptz + (n / 3) * interval '1 microsecond'
   FROM generate_series(1, $3::int) AS n
 """
 CASES = """

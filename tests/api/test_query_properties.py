@@ -63,13 +63,16 @@ class Lists:
 
 
 async def fill(superuser: asyncpg.Connection, clinic: Clinic) -> None:
-    """Replaces the clinic's rows by those of the combinations."""
+    """Replaces the clinic's rows by those of the combinations, whose codes and documents are as odd as older rows'."""
     users: list[dict[str, Any]] = [{"id": user, "email": f"{user}@north.com", "role": "staff"} for user in USERS]
     ingestions: list[dict[str, Any]] = [
         {"id": ingestion, "source_type": "pdf", "source_metadata": {}, "status": "pending"} for ingestion in INGESTIONS
     ]
     # Any text is looked for in any column.
     await superuser.execute("ALTER TABLE cases DROP CONSTRAINT cases_member_id_hash_check")
+    ruled = [table for table in ROWS if table != "tasks"]
+    for table in ruled:
+        await superuser.execute(f"ALTER TABLE {table} DISABLE TRIGGER b_values")
     for table in ROWS:
         await superuser.execute(f"DELETE FROM {table} WHERE tenant_id = $1", clinic.id)
     for table, rows in {"users": users, "ingestions": ingestions, **ROWS}.items():
@@ -78,6 +81,8 @@ async def fill(superuser: asyncpg.Connection, clinic: Clinic) -> None:
             f"INSERT INTO {table} ({names}) SELECT {names} FROM jsonb_populate_recordset(NULL::{table}, $1::jsonb)",
             json.dumps([{"tenant_id": str(clinic.id), **row} for row in rows]),
         )
+    for table in ruled:
+        await superuser.execute(f"ALTER TABLE {table} ENABLE TRIGGER b_values")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -18,10 +18,14 @@ from tests.clinics import Clinic
 AGAIN: dict[str, dict[str, Any]] = {
     "users": {"is_active": False, "name": 'Ünal "Q" O\'Neil'},
     "ingestions": {"source_metadata": {"email": {"n": 1.50, "big": 12345678901234567, "deep": [{}, None, True]}}},
-    "cases": {"diagnosis_codes": ["M79.3", 'a, "b"', ""], "extracted_data": {"x": "\\ é 漢"}, "metadata_json": None},
+    "cases": {
+        "diagnosis_codes": ["M79.3", "S72.001A", "M79.3"],
+        "extracted_data": {"x": "\\ é 漢"},
+        "metadata_json": None,
+    },
     "case_codes": {"confidence": 1e-7, "description": "line\nbreak"},
     "tasks": {"due_date": "2030-01-31T12:00:00.123456Z", "description": "", "assigned_to": None},
-    "rulesets": {"rules_json": {"requirements": [1, 2.5, "3"]}, "is_active": True},
+    "rulesets": {"rules_json": {"requirements": ["3"], "more": [1, 2.5, "3"]}, "is_active": True},
 }
 
 

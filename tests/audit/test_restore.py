@@ -66,7 +66,7 @@ async def test_what_the_same_delete_took(
     ids = [(await client.post("/api/cases/", headers=headers, json=north.body("cases"))).json()["id"] for _ in "ab"]
     children: dict[str, list[str]] = {}
     for case in ids:
-        codes = [north.body("case_codes", case_id=case, code=f"C{n}") for n in range(3)]
+        codes = [north.body("case_codes", case_id=case, code=f"9711{n}") for n in range(3)]
         tasks = [north.body("tasks", case_id=case, status="completed"), north.body("tasks", case_id=case)]
         tasks[1] |= {"assigned_to": str(north.rows["users"])}
         for table, bodies in (("case_codes", codes), ("tasks", tasks)):
