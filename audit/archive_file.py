@@ -4,7 +4,8 @@ The first line says what it is, the last how much there was. Between them stands
 each of its parts a line, and for each row of the part, in the order that was sealed, a line with `id` and `leaf`,
 `header` and `body`, the other `columns`, and of a row that was redacted `bodies`: the hashes of what its body was at
 first and after each redaction. `leaf` is sha256(header || newline || hex(sha256(body))), with one of `bodies` if there
-are any. Without `header`: a row of platform_logs, which stays in the database, or one that went with its tenant.
+are any; the body of a row of audit_logs is its salt, if it has one, a newline and its changes. Without `header`: a row
+of platform_logs, which stays in the database, or one that went with its tenant.
 """
 
 import hashlib

@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 
 from audit.authority import authority_for
-from tenancy.catalog import served_tables
+from tenancy.catalog import tenant_tables
 from tenancy.scoping import database, platform, rollback
 from tenancy.tables import Tenant
 from tenancy.transaction import BoundTransaction
@@ -22,6 +22,8 @@ LEAST_LENGTH = 4
 REDACTED = "[redacted]"
 # The one of archives too: neither happens during the other.
 LOCK = 1_634_296_435
+# Redacted by functions of their own.
+_OF_THEIR_OWN = ("events", "idempotency_keys")
 TAKES_LONG = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
 
 _LEFT = (Path(__file__).parent / "sql" / "redact_left.sql").read_text(encoding="utf-8")
@@ -85,14 +87,14 @@ async def redact(slug: str, forms: list[str], reason: str, *, really: bool) -> R
 async def _redact(transaction: BoundTransaction, tenant_id: UUID, forms: list[str], reason: str) -> dict[str, int]:
     kept = _kept_columns()
     changed: dict[str, int] = {}
-    for table in served_tables():
+    for table in tenant_tables():
         name = table._meta.tablename
-        if "trail" not in table._meta.tags and name != "events":
+        if "trail" not in table._meta.tags and name not in _OF_THEIR_OWN:
             query = "SELECT audit.redact_rows_1($1::text::regclass, $2, $3, $4) AS rows"
             changed[name] = (await transaction.fetch(query, f"public.{name}", tenant_id, forms, kept))[0]["rows"]
     answers = "SELECT audit.redact_answers_1($1, $2) AS rows"
     changed["idempotency_keys"] = (await transaction.fetch(answers, tenant_id, forms))[0]["rows"]
-    query = """SELECT key, value::bigint FROM jsonb_each(audit.redact_1($1, $2, $3, $4,
+    query = """SELECT key, value::bigint FROM jsonb_each(audit.redact_2($1, $2, $3, $4,
                  (SELECT jsonb_object_agg(name, rows) FROM unnest($5::text[], $6::bigint[]) AS t (name, rows)), $7))"""
     authority = authority_for(database().databases.settings, "redacted", str(tenant_id))
     arguments: tuple[Any, ...] = (tenant_id, forms, kept, reason, list(changed), list(changed.values()), authority)
@@ -101,7 +103,7 @@ async def _redact(transaction: BoundTransaction, tenant_id: UUID, forms: list[st
 
 def _kept_columns() -> list[str]:
     """The columns of closed sets of values, and those that the server alone writes."""
-    tables = served_tables()
+    tables = tenant_tables()
     closed = {column._meta.name for table in tables for column in table._meta.columns if column._meta.choices}
     return sorted(closed.union(*(getattr(table, "server_columns", ()) for table in tables)))
 

@@ -13,7 +13,7 @@ import pytest
 
 from audit.redaction import Refused, forms_of, redact
 from audit.verify import verify
-from tenancy.catalog import served_tables, tenant_tables
+from tenancy.catalog import tenant_tables
 from tenancy.engine import FastlaneEngine
 from tenancy.tables import Role
 from tests.audit.sealing import seal
@@ -36,6 +36,8 @@ FILLINGS = {
     "jsonb": f"""jsonb_build_object('a', jsonb_build_array(jsonb_build_object('id', 'n° {VALUE}', '{VALUE}', 1)),
                                     'b', 'or XANTHIPPE47', 'c', id)""",
 }
+# Of a column that takes no other text.
+HASHES = f"'hash_' || left(id::text, 4) || '_{VALUE}'"
 TABLES = """
 SELECT c.oid::regclass::text FROM pg_class c
  WHERE c.relkind = 'r' AND c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
@@ -64,15 +66,16 @@ def holding(dump: dict[str, list[str]], clinic: Clinic | None = None) -> set[str
 async def fill(superuser: asyncpg.Connection) -> set[str]:
     """Writes the value into each column that can hold it, of all tenants: codes and documents are odd, as those of
     older rows are. Returns the tables."""
-    closed = {column._meta.name for table in served_tables() for column in table._meta.columns if column._meta.choices}
-    kept = closed | {"slug", "auth_id", "event_type", "entity_type"}
+    closed = {column._meta.name for table in tenant_tables() for column in table._meta.columns if column._meta.choices}
+    kept = closed | {"slug", "auth_id", "event_type", "entity_type", "time_zone", "requirement", "unknown_codes"}
     tables = [table._meta.tablename for table in tenant_tables() if "trail" not in table._meta.tags]
     filled = set()
     for table in ("cases", "case_codes", "ingestions", "rulesets"):
         await superuser.execute(f"ALTER TABLE {table} DISABLE TRIGGER b_values")
     for column in await superuser.fetch(COLUMNS, tables):
         if column["name"] not in kept:
-            assignment = f"{column['name']} = {FILLINGS[column['type']]}"
+            filling = HASHES if column["name"] == "member_id_hash" else FILLINGS[column["type"]]
+            assignment = f"{column['name']} = {filling}"
             await superuser.execute(f"UPDATE {column['table']} SET {assignment}")
             filled.add(column["table"])
     for table in ("cases", "case_codes", "ingestions", "rulesets"):
@@ -113,6 +116,8 @@ async def test_value_is_gone(
         insert = "INSERT INTO idempotency_keys (tenant_id, user_id, key, fingerprint, status, headers, body) "
         values = "VALUES ($1, $2, '', sha256(''), 200, '{}', '')"
         await superuser.execute(insert + values, clinic.id, clinic.users[Role.admin])
+        code = "INSERT INTO known_codes (tenant_id, system, code) VALUES ($1, 'CPT', '97110')"
+        await superuser.execute(code, clinic.id)
     await seal(engine)
     tables = await fill(superuser)
     before = await everything(superuser)
@@ -151,7 +156,7 @@ async def test_value_is_gone(
 
 async def test_trail_of_a_redaction(clinics: tuple[Clinic, Clinic], superuser: asyncpg.Connection) -> None:
     """Each row that was changed is on the trail once, without the value before or after."""
-    tables = await fill(superuser) - {"idempotency_keys"}
+    tables = await fill(superuser) - {"idempotency_keys", "known_codes"}
     entries = "SELECT changes FROM audit_logs WHERE tenant_id = $1"
     before = await superuser.fetchval("SELECT count(*) FROM audit_logs")
     done = await redact("north", forms_of(VALUE), "", really=True)
@@ -237,12 +242,12 @@ def test_values_that_are_refused(value: str) -> None:
 
 async def test_function_refuses_too(clinics: tuple[Clinic, Clinic], superuser: asyncpg.Connection) -> None:
     """The database holds it by itself: no short value, none in the reason, and nobody but the platform."""
-    call = "SELECT audit.redact_1($1, $2, '{}', $3, '{}', '{}')"
+    call = "SELECT audit.redact_2($1, $2, '{}', $3, '{}', '{}')"
     for forms, reason in ((["abc"], ""), ([], ""), ([VALUE], f"It was {VALUE}.")):
         with pytest.raises(asyncpg.PostgresError, match="at least four characters"):
             await superuser.fetch(call, clinics[0].id, forms, reason)
     query = "SELECT has_function_privilege(r, p.oid, 'EXECUTE') FROM pg_proc p WHERE proname = $2"
-    for name in ("redact_1", "archive_1"):
+    for name in ("redact_2", "archive_1"):
         for role in ("fastlane_tenant", "fastlane_service", "fastlane_authn", "public"):
             assert await superuser.fetchval(query.replace("(r,", "($1::text,"), role, name) is False, (role, name)
 

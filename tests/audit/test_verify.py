@@ -37,21 +37,24 @@ VALUES (gen_random_uuid(), '{{action}}', '{SOMEBODY}', {{details}} || ':authorit
 SUBJECTS = {"redacted": SOMEBODY, "archived": "2 digest"}
 TENANT_RECORD = "DELETE FROM platform_logs WHERE action = 'tenant_deleted'"
 DELETE_SOUTH = "SET session_replication_role = origin; DELETE FROM tenants WHERE slug = 'south'"
+BODY = "salt::text || E'\\n' || changes"
 
 
-def redact(row: str, now: str, of: str = "changes") -> str:
+def redact(row: str, now: str, of: str = BODY) -> str:
     """A redaction of a row that was sealed, and the record of it with such a hash of the body that it has now."""
-    was = f"(SELECT encode(sha256(convert_to({of}::text, 'UTF8')), 'hex') FROM audit_logs WHERE id = {row})"
+    was = f"(SELECT {sha256(of)} FROM audit_logs WHERE id = {row})"
     entry = f"jsonb_build_object('source', 'audit_logs', 'id', {row}, 'was', {was}, 'is', {now})"
     record = RECORD.format(action="redacted", details=f"jsonb_build_object('entries', jsonb_build_array({entry}))")
     return f"{record}; UPDATE audit_logs SET changes = '{{\"before\": {{}}}}' WHERE id = {row}"
 
 
-def sha256(text: str) -> str:
-    return f"encode(sha256(convert_to('{text}', 'UTF8')), 'hex')"
+def sha256(value: str) -> str:
+    return f"encode(sha256(convert_to(({value})::text, 'UTF8')), 'hex')"
 
 
-REDACTED = redact(NORTH, sha256('{"before": {}}'))
+NOW = sha256(f"""(SELECT salt FROM audit_logs WHERE id = {NORTH}) || E'\\n' || '{{"before": {{}}}}'""")
+ELSE = sha256("'else'")
+REDACTED = redact(NORTH, NOW)
 SEALED_BEFORE = "(SELECT upto FROM checkpoints WHERE id = 2)"
 ARCHIVED = (
     f"DELETE FROM audit_logs WHERE transaction_id < {SEALED_BEFORE};"
@@ -63,6 +66,8 @@ ARCHIVED = (
 
 TAMPERED = {
     f"UPDATE audit_logs SET changes = '{{}}' WHERE id = {NORTH}": ROW + "was edited",
+    f"UPDATE audit_logs SET salt = gen_random_uuid() WHERE id = {NORTH}": ROW + "was edited",
+    f"UPDATE audit_logs SET salt = NULL WHERE id = {NORTH}": ROW + "was edited",
     f"UPDATE audit_logs SET actor = 'user:x' WHERE id = {NORTH}": ROW + "(was|user_id was) edited",
     f"UPDATE audit_logs SET user_id = gen_random_uuid() WHERE id = {NORTH}": ROW + "user_id was edited",
     f"UPDATE audit_logs SET created_at = created_at - interval '1 day' WHERE id = {NORTH}": ROW + "was edited",
@@ -98,8 +103,8 @@ TAMPERED = {
     f"{DELETE_SOUTH}; SET session_replication_role = replica; {TENANT_RECORD}": r"checkpoint 1: tenant \S+ is gone",
     "DELETE FROM tenants WHERE slug = 'south'": r"checkpoint 1: tenant \S+ is gone",
     f"{REDACTED}; UPDATE audit_logs SET changes = '{{}}' WHERE id = {NORTH}": ROW + "was edited",
-    redact(NORTH, sha256("else")): ROW + "was edited",
-    f"{REDACTED}; {redact(NORTH, sha256('else'), of='id')}": "its redactions do not follow",
+    redact(NORTH, ELSE): ROW + "was edited",
+    f"{REDACTED}; {redact(NORTH, ELSE, of='id')}": "its redactions do not follow",
     ARCHIVED.replace(
         "DELETE FROM access_logs", "SELECT 1 FROM access_logs"
     ): "checkpoint 1: is there, and was archived",
