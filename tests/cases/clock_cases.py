@@ -32,7 +32,7 @@ CLOCKS: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("Aetna", "7214*", {"standard": {"hours": 36.5}, "urgent": {"business_days": 1}}, True),
     ("Aetna", "73721", {"pause_for_information": True}, True),
     ("Cigna", "7*", {"standard": {"hours": 100}, "urgent": {"hours": 100}}, True),
-    ("Cigna", "7*8", {"standard": {"business_days": 2}}, True),
+    ("Cigna", "7*1", {"standard": {"business_days": 2}}, True),
     ("Cigna", "721*8", {"standard": {"business_days": 10}, "urgent": {"business_days": 2}}, True),
     ("Cigna", "j1885", {"standard": {"business_days": 1}, "urgent": {"business_days": 1}}, True),
     ("Humana", "*", {"standard": {"business_days": 7}, "urgent": {"business_days": 1}, "holidays": HOLIDAYS}, True),

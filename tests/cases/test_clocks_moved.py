@@ -7,6 +7,7 @@ import asyncpg
 import httpx
 import pytest
 
+from audit.redaction import forms_of, redact
 from tests.api.problems import assert_problem, fields
 from tests.cases.clock_cases import as_tenant
 from tests.cases.clocks import (
@@ -228,3 +229,16 @@ async def test_at_the_same_time(
             await waiting
             await second.execute("COMMIT")
         assert hours(await read(admin, case)) == 5
+
+
+async def test_redacted(
+    database: TestDatabase, admin: httpx.AsyncClient, north: Clinic, superuser: asyncpg.Connection
+) -> None:
+    """The platform takes a value out of the reason of a decided case, and moves no time with it."""
+    case = await opened(admin, north)
+    await change(admin, case, extended_until="2026-03-20T00:00:00Z", extension_reason="Agreed with XANTHIPPE-47")
+    decided = await change(admin, case, status="approved")
+    done = await redact("north", forms_of("XANTHIPPE-47"), "", really=True)
+    assert done.tables["cases"] == 1
+    after = await read(admin, case)
+    assert after == decided | {"extension_reason": "Agreed with [redacted]", "updated_at": after["updated_at"]}
