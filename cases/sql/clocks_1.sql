@@ -323,7 +323,6 @@ BEGIN
                c.decision_due_at, c.due_ruleset_id
           FROM public.cases c
          WHERE c.id = ANY (affected) AND c.status IN ('pending', 'more_info_needed') AND c.submitted_at IS NOT NULL
-           AND EXISTS (SELECT FROM public.tenants t WHERE t.id = c.tenant_id)  -- A tenant that is deleted takes all along.
          ORDER BY c.id FOR NO KEY UPDATE
     LOOP
         SELECT d.due, d.ruleset_id INTO found

@@ -91,10 +91,11 @@ def cases_of(zone: ZoneInfo, count: int, chance: random.Random) -> dict[UUID, As
             moment = datetime.combine(local.date(), at, zone).astimezone(UTC)
         elif number % 3 == 2:
             moment = datetime.now(UTC) + timedelta(hours=chance.randrange(-400, 200))
+            moment = moment.replace(minute=0, second=0)
         found[UUID(int=chance.getrandbits(128))] = Asked(
             chance.choice(PAYERS),
             chance.choice(("low", "normal", "high", "urgent", "urgent")),
-            moment.replace(microsecond=chance.randrange(1_000_000)),
+            moment.replace(microsecond=0 if number % 3 == 2 else chance.randrange(1_000_000)),
             tuple(chance.sample(CODES, chance.choice((0, 1, 1, 2, 3)))),
         )
     return found
