@@ -32,7 +32,7 @@ CLOCKS: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("Aetna", "7214*", {"standard": {"hours": 36.5}, "urgent": {"business_days": 1}}, True),
     ("Aetna", "73721", {"pause_for_information": True}, True),
     ("Cigna", "7*", {"standard": {"hours": 100}, "urgent": {"hours": 100}}, True),
-    ("Cigna", "7*8", {"standard": {"business_days": 2}}, True),
+    ("Cigna", "7*1", {"standard": {"business_days": 2}}, True),
     ("Cigna", "721*8", {"standard": {"business_days": 10}, "urgent": {"business_days": 2}}, True),
     ("Cigna", "j1885", {"standard": {"business_days": 1}, "urgent": {"business_days": 1}}, True),
     ("Humana", "*", {"standard": {"business_days": 7}, "urgent": {"business_days": 1}, "holidays": HOLIDAYS}, True),
@@ -91,10 +91,11 @@ def cases_of(zone: ZoneInfo, count: int, chance: random.Random) -> dict[UUID, As
             moment = datetime.combine(local.date(), at, zone).astimezone(UTC)
         elif number % 3 == 2:
             moment = datetime.now(UTC) + timedelta(hours=chance.randrange(-400, 200))
+            moment = moment.replace(minute=0, second=0)
         found[UUID(int=chance.getrandbits(128))] = Asked(
             chance.choice(PAYERS),
             chance.choice(("low", "normal", "high", "urgent", "urgent")),
-            moment.replace(microsecond=chance.randrange(1_000_000)),
+            moment.replace(microsecond=0 if number % 3 == 2 else chance.randrange(1_000_000)),
             tuple(chance.sample(CODES, chance.choice((0, 1, 1, 2, 3)))),
         )
     return found

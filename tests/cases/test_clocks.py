@@ -140,10 +140,13 @@ async def test_codes_choose(admin: httpx.AsyncClient, north: Clinic, superuser: 
     await rules(admin, "72149", {"standard": {"hours": 1}}, payer="Cigna")
     case = await opened(admin, north)
     seen = []
+    written = "SELECT xmin::text FROM cases WHERE id = $1"
+    first = await superuser.fetchval(written, case["id"])
     for code, ruleset, due in (("97110", every, 50), ("72149", pattern, 40), ("72148", exact, 60)):
         path = await add_code(admin, case, code)
         seen.append(await read(admin, case))
         assert (hours(seen[-1]), seen[-1]["due_ruleset_id"], seen[-1]["due_ruleset_version"]) == (due, ruleset, 1)
+        assert (await superuser.fetchval(written, case["id"]) == first) is (code == "97110")
     assert await superuser.fetchval(UPDATES, case["id"]) == 2
     await admin.patch(path, json={"description": "MRI"})
     assert await read(admin, case) == seen[-1]

@@ -7,6 +7,7 @@ import asyncpg
 import httpx
 import pytest
 
+from audit.redaction import forms_of, redact
 from tests.api.problems import assert_problem, fields
 from tests.cases.clock_cases import as_tenant
 from tests.cases.clocks import (
@@ -207,8 +208,9 @@ async def test_the_database_keeps_them(
 async def test_at_the_same_time(
     database: TestDatabase, admin: httpx.AsyncClient, north: Clinic, superuser: asyncpg.Connection
 ) -> None:
-    """A code that is added while somebody else makes the case urgent waits, and both count."""
-    await rules(admin, "72148", {"standard": {"hours": 10}, "urgent": {"hours": 5}})
+    """A code that is added while somebody else makes the case urgent waits, and both count: either alone would change
+    nothing, or less."""
+    await rules(admin, "72148", {"urgent": {"hours": 5}})
     for code_first in (True, False):
         case = await opened(admin, north)
         async with as_tenant(database, north) as first, as_tenant(database, north) as second:
@@ -228,3 +230,16 @@ async def test_at_the_same_time(
             await waiting
             await second.execute("COMMIT")
         assert hours(await read(admin, case)) == 5
+
+
+async def test_redacted(
+    database: TestDatabase, admin: httpx.AsyncClient, north: Clinic, superuser: asyncpg.Connection
+) -> None:
+    """The platform takes a value out of the reason of a decided case, and moves no time with it."""
+    case = await opened(admin, north)
+    await change(admin, case, extended_until="2026-03-20T00:00:00Z", extension_reason="Agreed with XANTHIPPE-47")
+    decided = await change(admin, case, status="approved")
+    done = await redact("north", forms_of("XANTHIPPE-47"), "", really=True)
+    assert done.tables["cases"] == 1
+    after = await read(admin, case)
+    assert after == decided | {"extension_reason": "Agreed with [redacted]", "updated_at": after["updated_at"]}
