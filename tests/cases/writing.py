@@ -74,7 +74,9 @@ class Writer:
     async def _in_the_admin(self, way: str, table: str, changes: dict[str, Any]) -> dict[str, Any] | Refused:
         path = f"/api/tables/{table}/"
         if way == "admin's post":
-            answer = await self.admin.post(path, json=await fill_form(self.admin, table, self.clinic.body(table, **changes)))
+            answer = await self.admin.post(
+                path, json=await fill_form(self.admin, table, self.clinic.body(table, **changes))
+            )
             row_id = answer.json()[0]["id"] if answer.is_success else None
         else:
             row_id = self.clinic.rows[table]
