@@ -16,8 +16,8 @@ from pydantic import TypeAdapter
 _LIMITS = {
     "minimum": "from {}",
     "maximum": "to {}",
-    "minLength": "at least {} characters",
-    "maxLength": "at most {} characters",
+    "minLength": "at least {} long",
+    "maxLength": "at most {} long",
     "maxItems": "at most {} items",
     "format": "a {}",
 }

@@ -231,7 +231,7 @@ BEGIN
             code := cases.code_1(item, 'ICD-10-CM');
             IF code IS NOT NULL THEN
                 codes[array_lower(codes, 1) + place - 1] := code;
-            ELSIF NOT cases.is_redacted_1(item) THEN
+            ELSIF NOT cases.is_redacted_1(array_to_string(codes, ' ')) THEN
                 RAISE EXCEPTION USING ERRCODE = 'FL422', COLUMN = 'diagnosis_codes',
                     MESSAGE = format('item %s must be an ICD-10-CM code, such as M79.3', place);
             END IF;
