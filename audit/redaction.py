@@ -102,10 +102,11 @@ async def _redact(transaction: BoundTransaction, tenant_id: UUID, forms: list[st
 
 
 def _kept_columns() -> list[str]:
-    """The columns of closed sets of values, and those that the server alone writes."""
+    """The columns of closed sets of values, and those that the server alone writes, and not from what a client wrote."""
     tables = tenant_tables()
     closed = {column._meta.name for table in tables for column in table._meta.columns if column._meta.choices}
-    return sorted(closed.union(*(getattr(table, "server_columns", ()) for table in tables)))
+    own = closed.union(*(getattr(table, "server_columns", ()) for table in tables))
+    return sorted(own.difference(*(getattr(table, "copied_columns", ()) for table in tables)))
 
 
 def _message(error: asyncpg.PostgresError) -> str:

@@ -74,6 +74,8 @@ class Case(TenantTable, tablename="cases", help_text="A request for prior author
         *("decision_due_at", "due_ruleset_id", "due_ruleset_version", "paused_at", "paused_seconds"),
         *("decided_at", "decided_by"),
     )
+    # Of the server, from what a client wrote: a redaction reaches them.
+    copied_columns: ClassVar[tuple[str, ...]] = ("unknown_codes",)
     kept_columns: ClassVar[tuple[str, ...]] = ("submitted_at",)
     user_column: ClassVar[str] = "created_by"
     derivations: ClassVar[tuple[Derivation, ...]] = (MEMBER_ID,)
@@ -188,6 +190,7 @@ class Task(TenantTable, tablename="tasks", help_text="An action item of a case."
     server_columns: ClassVar[tuple[str, ...]] = (
         *("completed_at", "ruleset_id", "ruleset_version", "requirement_kind", "requirement"),
     )
+    copied_columns: ClassVar[tuple[str, ...]] = ("requirement",)
     relation_names: ClassVar[dict[str, tuple[str, str]]] = {"assigned_to": ("assignee", "assigned_tasks")}
     search_function: ClassVar[str] = "cases.search_tasks_1"
     triggers: ClassVar[dict[str, str]] = {

@@ -4,6 +4,11 @@
 CREATE FUNCTION cases.is_blank_1(value text) RETURNS boolean LANGUAGE sql IMMUTABLE
 RETURN value IS NULL OR value !~ '[^[:space:][:cntrl:]\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]';
 
+-- Whether a text is what a redaction leaves of another one: the same, but for what it put its mark in the place of.
+CREATE FUNCTION cases.is_redacted_1(was text, now text) RETURNS boolean LANGUAGE sql IMMUTABLE
+RETURN strpos(now, '[redacted]') > 0
+   AND was LIKE replace(regexp_replace(now, '([\\%_])', '\\\1', 'g'), '[redacted]', '%') || '%';
+
 -- The periods of approvals, in whatever status somebody who may loads them.
 ALTER TABLE cases ADD CONSTRAINT cases_valid_until_check CHECK (valid_until >= valid_from);
 
@@ -98,6 +103,15 @@ BEGIN
     IF NEW.decided_by IS NULL AND NOT is_client AND pg_trigger_depth() > 1 THEN
         OLD.decided_by := NULL;
     END IF;
+    -- A value that slipped into a decision is removed all the same, by whoever redacts: the platform.
+    IF current_user <> 'fastlane_tenant' THEN
+        IF cases.is_redacted_1(OLD.denial_reason, NEW.denial_reason) THEN
+            OLD.denial_reason := NEW.denial_reason;
+        END IF;
+        IF cases.is_redacted_1(OLD.authorization_number, NEW.authorization_number) THEN
+            OLD.authorization_number := NEW.authorization_number;
+        END IF;
+    END IF;
 
     IF OLD.status IN ('approved', 'denied') THEN
         at_fault := CASE
@@ -118,7 +132,12 @@ BEGIN
         RETURN NEW;
     END IF;
 
+    -- A case that was loaded with what does not belong to it is refused when it moves, not when something else changes.
     at_fault := CASE
+        WHEN NEW.status = OLD.status
+             AND (NEW.denial_reason, NEW.authorization_number, NEW.valid_from, NEW.valid_until, NEW.approved_units)
+                 IS NOT DISTINCT FROM
+                 (OLD.denial_reason, OLD.authorization_number, OLD.valid_from, OLD.valid_until, OLD.approved_units) THEN NULL
         WHEN NEW.status <> 'denied' AND NEW.denial_reason IS NOT NULL THEN 'denial_reason'
         WHEN NEW.status = 'approved' THEN NULL
         WHEN NEW.authorization_number IS NOT NULL THEN 'authorization_number'

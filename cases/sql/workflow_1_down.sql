@@ -7,7 +7,7 @@ DROP TRIGGER e_restore_case ON cases;
 DROP TRIGGER e_guard_case ON cases;
 DROP TRIGGER c_keep_decided_at ON cases;
 DROP FUNCTION cases.open_case_1(), cases.restore_case_1(), cases.guard_case_2(), cases.keep_decided_at_1(),
-    cases.guard_ingestion_1(), cases.complete_task_1(), cases.is_blank_1(text);
+    cases.guard_ingestion_1(), cases.complete_task_1(), cases.is_blank_1(text), cases.is_redacted_1(text, text);
 ALTER TABLE cases DROP CONSTRAINT cases_valid_until_check;
 
 CREATE FUNCTION cases.guard_case_1() RETURNS trigger LANGUAGE plpgsql AS $$

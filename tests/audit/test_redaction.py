@@ -63,15 +63,27 @@ def holding(dump: dict[str, list[str]], clinic: Clinic | None = None) -> set[str
     }
 
 
+async def decide(superuser: asyncpg.Connection) -> set[str]:
+    """Denies the cases that are there, and loads an approved one beside each. Returns what holds the value of both."""
+    await superuser.execute(f"UPDATE cases SET status = 'denied', denial_reason = {FILLINGS['text']}")
+    copied = "tenant_id, created_by, member_id_hash, payer, priority, diagnosis_codes, confidence_json, extracted_data"
+    await superuser.execute(
+        f"INSERT INTO cases ({copied}, status, authorization_number) "
+        f"SELECT {copied}, 'approved', {FILLINGS['text']} FROM cases"
+    )
+    return {"denial_reason", "authorization_number"}
+
+
 async def fill(superuser: asyncpg.Connection) -> set[str]:
     """Writes the value into each column that can hold it, of all tenants: codes and documents are odd, as those of
     older rows are. Returns the tables."""
     closed = {column._meta.name for table in tenant_tables() for column in table._meta.columns if column._meta.choices}
-    kept = closed | {"slug", "auth_id", "event_type", "entity_type", "time_zone", "requirement", "unknown_codes"}
+    kept = closed | {"slug", "auth_id", "event_type", "entity_type", "time_zone"}
     # The reason of an extension goes with one.
     await superuser.execute("UPDATE cases SET extended_until = now() + interval '9 days', extension_reason = 'Agreed'")
     tables = [table._meta.tablename for table in tenant_tables() if "trail" not in table._meta.tags]
     filled = set()
+    kept |= await decide(superuser)
     for table in ("cases", "case_codes", "ingestions", "rulesets"):
         await superuser.execute(f"ALTER TABLE {table} DISABLE TRIGGER b_values")
     for column in await superuser.fetch(COLUMNS, tables):
@@ -167,6 +179,9 @@ async def test_trail_of_a_redaction(clinics: tuple[Clinic, Clinic], superuser: a
     assert len(written) == sum(done.tables[table] for table in tables)
     assert await superuser.fetchval("SELECT count(*) FROM audit_logs") == before + len(written)
     assert all(change["before"].keys() == change["after"].keys() for change in written)
+    for name in ("denial_reason", "authorization_number"):  # Final to anybody else.
+        (decision,) = [change["after"][name] for change in written if name in change["after"]]
+        assert decision.endswith(" [redacted]")
     title = next(change for change in written if "title" in change["after"])
     assert title["before"]["title"] == title["after"]["title"] == title["after"]["title"][:4] + " [redacted]"
 

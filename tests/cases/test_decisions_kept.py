@@ -90,6 +90,21 @@ async def test_who_decided_is_deleted(client: httpx.AsyncClient, north: Clinic, 
     assert await superuser.fetchval("SELECT count(*) FROM cases WHERE tenant_id = $1", north.id) == 0
 
 
+async def test_a_redacted_reason(client: httpx.AsyncClient, north: Clinic, superuser: asyncpg.Connection) -> None:
+    """A redaction, which is the platform's, removes a value from a decision; nothing else of the text changes with it,
+    and no tenant says that it redacts."""
+    case = await load_case(superuser, north, "denied")
+    change = "UPDATE cases SET denial_reason = $1 WHERE id = $2"
+    for reason in ("Another [redacted]", "[redacted] covered. Appeal it.", "[redacted] %", REASON[::-1], None):
+        with pytest.raises(asyncpg.PostgresError, match="the decision is final"):
+            await superuser.execute(change, reason, case)
+    body = {"denial_reason": "[redacted] covered."}
+    answer = await client.patch(f"/api/cases/{case}/", json=body, headers=north.headers())
+    assert fields(answer, 409) == ["denial_reason"]
+    await superuser.execute(change, "[redacted] covered.", case)
+    assert (await row_of(superuser, "cases", case))["denial_reason"] == "[redacted] covered."
+
+
 async def test_two_decide_at_once(client: httpx.AsyncClient, north: Clinic, superuser: asyncpg.Connection) -> None:
     """Of two decisions that wait for the same case one is made, and the other is told that it is final."""
     bodies = ({"status": "approved", "authorization_number": "A-1"}, DENIED)
