@@ -102,7 +102,7 @@ async def _redact(transaction: BoundTransaction, tenant_id: UUID, forms: list[st
 
 
 def _kept_columns() -> list[str]:
-    """The columns of closed sets of values, and those that the server alone writes, and not from what a client wrote."""
+    """The columns of closed sets of values, and the server's own, but for what it copies from a client's."""
     tables = tenant_tables()
     closed = {column._meta.name for table in tables for column in table._meta.columns if column._meta.choices}
     own = closed.union(*(getattr(table, "server_columns", ()) for table in tables))

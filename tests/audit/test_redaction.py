@@ -13,31 +13,16 @@ import pytest
 
 from audit.redaction import Refused, forms_of, redact
 from audit.verify import verify
-from tenancy.catalog import tenant_tables
 from tenancy.engine import FastlaneEngine
 from tenancy.tables import Role
+from tests.audit.redacting import VALUE, fill
 from tests.audit.sealing import seal
 from tests.clinics import Clinic
 from tests.cluster import TestDatabase
 
 ROOT = Path(__file__).parents[2]
-VALUE = "XANTHIPPE-47"
 STEM = "xanthipp"  # What the search makes of it.
 HEXADECIMAL = VALUE.encode().hex()
-COLUMNS = """
-SELECT attrelid::regclass::text AS table, attname::text AS name, atttypid::regtype::text AS type
-  FROM pg_attribute WHERE attrelid = ANY ($1::text[]::regclass[]) AND attnum > 0 AND NOT attisdropped
-   AND atttypid = ANY (ARRAY['text', 'varchar', 'varchar[]', 'text[]', 'jsonb']::regtype[]) ORDER BY 1, attnum
-"""
-FILLINGS = {
-    "text": f"left(id::text, 4) || ' {VALUE}'",
-    "character varying": f"left(id::text, 4) || ' {VALUE}'",
-    "character varying[]": f"ARRAY['{VALUE}', 'M79.3']",
-    "jsonb": f"""jsonb_build_object('a', jsonb_build_array(jsonb_build_object('id', 'n° {VALUE}', '{VALUE}', 1)),
-                                    'b', 'or XANTHIPPE47', 'c', id)""",
-}
-# Of a column that takes no other text.
-HASHES = f"'hash_' || left(id::text, 4) || '_{VALUE}'"
 TABLES = """
 SELECT c.oid::regclass::text FROM pg_class c
  WHERE c.relkind = 'r' AND c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
@@ -61,41 +46,6 @@ def holding(dump: dict[str, list[str]], clinic: Clinic | None = None) -> set[str
         for row in rows
         if (STEM in row or HEXADECIMAL in row) and (clinic is None or str(clinic.id) in row)
     }
-
-
-async def decide(superuser: asyncpg.Connection) -> set[str]:
-    """Denies the cases that are there, and loads an approved one beside each. Returns what holds the value of both."""
-    await superuser.execute(f"UPDATE cases SET status = 'denied', denial_reason = {FILLINGS['text']}")
-    copied = "tenant_id, created_by, member_id_hash, payer, priority, diagnosis_codes, confidence_json, extracted_data"
-    await superuser.execute(
-        f"INSERT INTO cases ({copied}, status, authorization_number) "
-        f"SELECT {copied}, 'approved', {FILLINGS['text']} FROM cases"
-    )
-    return {"denial_reason", "authorization_number"}
-
-
-async def fill(superuser: asyncpg.Connection) -> set[str]:
-    """Writes the value into each column that can hold it, of all tenants: codes and documents are odd, as those of
-    older rows are. Returns the tables."""
-    closed = {column._meta.name for table in tenant_tables() for column in table._meta.columns if column._meta.choices}
-    kept = closed | {"slug", "auth_id", "event_type", "entity_type", "time_zone"}
-    # The reason of an extension goes with one.
-    await superuser.execute("UPDATE cases SET extended_until = now() + interval '9 days', extension_reason = 'Agreed'")
-    tables = [table._meta.tablename for table in tenant_tables() if "trail" not in table._meta.tags]
-    filled = set()
-    kept |= await decide(superuser)
-    for table in ("cases", "case_codes", "ingestions", "rulesets"):
-        await superuser.execute(f"ALTER TABLE {table} DISABLE TRIGGER b_values")
-    for column in await superuser.fetch(COLUMNS, tables):
-        if column["name"] not in kept:
-            filling = HASHES if column["name"] == "member_id_hash" else FILLINGS[column["type"]]
-            assignment = f"{column['name']} = {filling}"
-            await superuser.execute(f"UPDATE {column['table']} SET {assignment}")
-            filled.add(column["table"])
-    for table in ("cases", "case_codes", "ingestions", "rulesets"):
-        await superuser.execute(f"ALTER TABLE {table} ENABLE TRIGGER b_values")
-    assert filled == set(tables)
-    return filled
 
 
 async def test_stored_answers(

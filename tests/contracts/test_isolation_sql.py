@@ -178,6 +178,10 @@ async def test_bound_inserts_for_nobody_else(
             await attempt(transaction.connection, insert, values)
 
 
+# What a task says besides of the ruleset that it points to.
+REQUIREMENT: dict[str, Any] = {"ruleset_version": 1, "requirement_kind": "document", "requirement": "Notes"}
+
+
 @every_table
 async def test_no_row_points_abroad(clinics: tuple[Clinic, Clinic], superuser: asyncpg.Connection, table: str) -> None:
     """A reference into another tenant is refused by the key itself, to a superuser too; one at home is not."""
@@ -189,11 +193,14 @@ async def test_no_row_points_abroad(clinics: tuple[Clinic, Clinic], superuser: a
         name, target = column._meta.name, target_of(table, column)
         if not isinstance(column, ForeignKey) or target == "tenants":
             continue
+        asked = (
+            {"ruleset_version": 1, "requirement_kind": "document", "requirement": "x"} if name == "ruleset_id" else {}
+        )
         async with superuser.transaction():
-            at_home = copied(own.rows[table], **{name: own.rows[target]})
+            at_home = copied(own.rows[table], **{name: own.rows[target]}, **asked)
             assert await attempt(superuser, statement, *at_home) == "INSERT 0 1"
             with pytest.raises(asyncpg.ForeignKeyViolationError):
-                await attempt(superuser, statement, *copied(own.rows[table], **{name: other.rows[target]}))
+                await attempt(superuser, statement, *copied(own.rows[table], **{name: other.rows[target]}, **asked))
 
 
 async def test_nothing_outlives_a_transaction(
