@@ -42,12 +42,13 @@ from tenancy.databases import Databases
 from tenancy.engine import FastlaneEngine
 from tenancy.identity import IdentityDirectory
 from tenancy.operators import Operator, OperatorSession
+from tenancy.phi_notice import announce_gaps
 from tenancy.rate_limit import RateLimiter
 from tenancy.rules import Rule
 from tenancy.scoping import database
 from tenancy.secrets import derived_key
 from tenancy.settings import Settings
-from tenancy.tables import Tenant, User
+from tenancy.tables import PhiGuard, Tenant, User
 from tenancy.tokens import TokenVerifier
 
 VERSION = "0.1.0"
@@ -73,7 +74,7 @@ def create_app(settings: Settings | None = None) -> Any:
     configure_logging(settings)
     engine = database()
     metrics = Metrics()
-    directory = IdentityDirectory(engine)
+    directory = IdentityDirectory(engine, PhiGuard(settings.phi_guard))
     seal = CursorSeal(derived_key(settings, cursor.PURPOSE))
     recorder = LookRecorder(engine)
     served = [table for tables in TABLES.values() for table in tables]
@@ -156,6 +157,7 @@ async def open_pool(engine: FastlaneEngine, settings: Settings, recorder: LookRe
     """The pool lives as long as the app does, and no look that is still to be recorded outlives it."""
     engine.databases = Databases(settings)
     await engine.start_connection_pool()
+    await announce_gaps(engine, PhiGuard(settings.phi_guard))
     recorder.start()
     try:
         yield

@@ -68,9 +68,13 @@ class BulkWriter:
         found = await self._locked(query)
         stored = [load_stored(row["body"]) for row in found]
         data = require_object(data)
-        changes = [self._writer.validator.change(role, data, row, whole=False) for row in stored]
+        screen = self._writer.screen(request)
+        changes = [
+            self._writer.validator.change(role, data, row, None if number else screen, whole=False)
+            for number, row in enumerate(stored)  # The same for each: what was sent is looked at once.
+        ]
         if not changes:  # What is wrong with the content is said although nothing is found.
-            self._writer.validator.change(role, data, {}, whole=False)
+            self._writer.validator.change(role, data, {}, screen, whole=False)
         ids = [row["id"] for row in found]
         if not changes or not changes[0]:
             statement = statements.select_many(self._table, ids)
@@ -94,7 +98,7 @@ class BulkWriter:
         if not 1 <= len(data) <= MAX_ROWS:
             raise Problem(422, f"A list holds 1 to {MAX_ROWS} rows; this one holds {len(data)}.")
         role = identity_of(request.scope).role
-        given = self._writer.given(request)
+        given, screen = self._writer.given(request), self._writer.screen(request)
         for row in data:
             if isinstance(row, dict):
                 self._writer.validator.permit(role, row, None)
@@ -102,7 +106,7 @@ class BulkWriter:
         errors: list[FieldError] = []
         for index, row in enumerate(data):
             try:
-                values.append(self._writer.validator.new_row(role, require_object(row), given))
+                values.append(self._writer.validator.new_row(role, require_object(row), given, screen))
             except Problem as problem:
                 errors += at_index(problem, index)
             if len(errors) >= MAX_ERRORS:

@@ -1,6 +1,6 @@
 """What a client may write into a row: types, required fields, the server's own columns."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from piccolo.table import Table
@@ -14,6 +14,8 @@ from tenancy.rules import Change, Rule, RuleViolation
 from tenancy.tables import Role
 
 Row = dict[str, Any]
+# What must not be stored of what was sent, if the tenant has that looked at.
+Screen = Callable[[Row], Iterable[FieldError]]
 
 
 class BodyValidator:
@@ -34,23 +36,25 @@ class BodyValidator:
             except RuleViolation:
                 continue
 
-    def new_row(self, role: Role, data: Row, given: Mapping[str, Any]) -> Row:
+    def new_row(self, role: Role, data: Row, given: Mapping[str, Any], screen: Screen | None = None) -> Row:
         """The values of a row to insert. The server's columns may say only what is `given`."""
         data = {name: value for name, value in data.items() if value is not None or name not in self._server_columns}
-        values = self._values(data, given, partial=False)
+        values = self._values(data, given, screen, partial=False)
         self._obey(role, values, None)
         return values
 
-    def change(self, role: Role, data: Row, stored: Mapping[str, Any], *, whole: bool) -> Row:
+    def change(
+        self, role: Role, data: Row, stored: Mapping[str, Any], screen: Screen | None = None, *, whole: bool
+    ) -> Row:
         """The values to change. The server's columns may be sent back as they are `stored`.
 
         Raises `Problem` 422, `Forbidden`, and `StoredRowNeeded` for an unknown row.
         """
-        values = self._values(data, stored, partial=not whole)
+        values = self._values(data, stored, screen, partial=not whole)
         self._obey(role, values, stored)
         return values
 
-    def _values(self, data: Row, unchanged: Mapping[str, Any], *, partial: bool) -> Row:
+    def _values(self, data: Row, unchanged: Mapping[str, Any], screen: Screen | None, *, partial: bool) -> Row:
         """Raises `Problem` 422 that names every field at fault."""
         errors = [
             FieldError((name,), "is set by the server and cannot be changed")
@@ -72,6 +76,8 @@ class BodyValidator:
             for name, value in found.items()
             if value is None and name in self._required
         ]
+        if screen is not None:
+            errors += screen(own)
         if errors:
             raise invalid(errors)
         return found

@@ -14,7 +14,8 @@ from api.crud.body import read_json, require_object
 from api.crud.etags import require_match, wants_match
 from api.crud.execution import fetch, run
 from api.crud.models import writable_columns
-from api.crud.validation import BodyValidator, Row
+from api.crud.screening import screen_of
+from api.crud.validation import BodyValidator, Row, Screen
 from api.encoding import load_stored
 from api.looks import View, leave_look
 from api.problems import Problem, not_found
@@ -51,7 +52,11 @@ class Writer:
         """The values of a new row."""
         role = identity_of(request.scope).role
         self.validator.permit(role, data, None)
-        return self.validator.new_row(role, data, self.given(request))
+        return self.validator.new_row(role, data, self.given(request), self.screen(request))
+
+    def screen(self, request: Request) -> Screen | None:
+        """Looks for what identifies a patient, unless the tenant has that off."""
+        return screen_of(identity_of(request.scope), self.name)
 
     def created(self, body: bytes) -> Response:
         """201, and where the row is."""
@@ -87,7 +92,8 @@ class Writer:
         if wants_match(request.headers) or not isinstance(data, dict):
             return None
         try:
-            return self.validator.change(identity_of(request.scope).role, require_object(data), UNKNOWN, whole=whole)
+            role, screen = identity_of(request.scope).role, self.screen(request)
+            return self.validator.change(role, require_object(data), UNKNOWN, screen, whole=whole)
         except (Forbidden, Problem, StoredRowNeeded):
             return None
 
@@ -99,7 +105,7 @@ class Writer:
         if stored is None:
             raise not_found()
         require_match(request.headers, body)
-        return self.validator.change(role, require_object(data), stored, whole=whole)
+        return self.validator.change(role, require_object(data), stored, self.screen(request), whole=whole)
 
     async def delete(self, request: Request, row_id: UUID) -> Response:
         """204; 412 when If-Match names another version of the row."""
