@@ -14,7 +14,7 @@ LONGEST = 100
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _PARTS = re.compile(r"[^\W_]+")
 _SUSPICIOUS = re.compile(
-    r"name|nm\b|dob|birth|born|bday|addr|street|zip|post|phone|tel|mobile|cell|fax|pager|mail|ssn|social|mrn|rec|"
+    r"name|nm\b|initials|dob|birth|born|bday|addr|street|zip|post|phone|tel|mobile|cell|fax|pager|mail|ssn|social|mrn|rec|"
     r"chart|patient|pt|member|subscriber|policy|insur|benef|enrol|medica|medi|mbi|hic|account|acct|guarant|contact|kin|"
     r"\bss|city|d_?o_?b|itin|call|sms|card|residen|home|recip|holder|spouse|surname|maiden|identif"
 )

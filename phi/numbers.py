@@ -19,7 +19,7 @@ MAY_HOLD = re.compile(r"\d(?:[-./() \t\n]{0,3}\d){6}")
 # The first digit is looked for before what stands in front of it: a search by digits is quick.
 _FIRST = r"\d(?:(?<![A-Za-z0-9]\d)|(?<=ssn\d)|(?<=SSN\d))"
 _SSN = re.compile(
-    rf"{_FIRST}(?<!\d[-./ ]\d)"
+    rf"{_FIRST}(?<!\d[-./]\d)"
     r"(\d{2})(\s?-\s?|[ ./])(\d{2})\2(\d{4})(?:-?[A-Z]\d?)?(?![A-Za-z0-9]|[-./]\d)"
 )
 _NINE = re.compile(rf"{_FIRST}(?<![$.,]\d)(?<!\d[-/ ]\d)\d{{8}}(?![A-Za-z0-9%]|[-./,]\d)")
@@ -71,7 +71,7 @@ def find_ssns(text: str, lower: str) -> Iterator[Span]:
         if (
             "-" in match[2]
             or _is_labelled_ssn(lower, match.start())
-            or (_may_be_given(digits) and not is_code(lower, match.start()))
+            or (_may_be_given(digits) and _stands_alone(text, match) and not is_code(lower, match.start()))
         ):
             yield Span(match.start(), match.end(), Kind.ssn)
     for match in _NINE.finditer(text):
@@ -134,6 +134,12 @@ def _is_ten_digits_of_phone(match: re.Match[str], lower: str) -> bool:
     if is_code(lower, match.start()) or _HOUR.fullmatch(digits) or _UNIT_AFTER.match(lower, match.end()):
         return False
     return digits[-10] not in "01" and (len(digits) == 10 or digits[0] == "1") and _is_valid(digits, "US")
+
+
+def _stands_alone(text: str, match: re.Match[str]) -> bool:
+    """Whether no other number is beside it, as in a row of a table."""
+    around = text[max(0, match.start() - 2) : match.start()].strip() + text[match.end() : match.end() + 2].strip()
+    return not any(map(str.isdigit, around))
 
 
 def _may_be_given(digits: str) -> bool:

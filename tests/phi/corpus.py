@@ -1,15 +1,21 @@
-"""The corpora of the two figures: 500 synthetic identifiers of eight kinds, and 2,000 clean clinical sentences."""
+"""The corpora of the two figures: 500 synthetic identifiers of eight kinds, and 2,000 clean clinical sentences.
 
+The sentences are written by hand, in the words of those who request and review authorizations, and know nothing of
+the rules. The second corpus was written when the rules stood, in other words. Before they learned from it, they found
+97 % of its identifiers and refused 1.7 % of its clean sentences: that is what to expect of texts that nobody has seen.
+"""
+
+import re
 from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from tests.phi import vocabulary
+from tests.phi.vocabulary import FOLDER, drawn
 
-FOLDER = Path(__file__).parent / "sentences"
 IDENTIFIERS, CLEAN = 500, 2_000
 KINDS = ("ssn", "phone", "email", "dob", "mrn", "member", "name", "mbi")
+CORPORA = (("identified.txt", "clean.txt"), ("identified_2.txt", "clean_2.txt"), ("identified_2.txt", "clean_3.txt"))
+_BLANK = re.compile(r"\{(\w+)\}")
 
 
 class Identified(NamedTuple):
@@ -20,46 +26,29 @@ class Identified(NamedTuple):
     text: str
 
 
-def identified(templates: str = "identified.txt", seed: int = 6, number: int = IDENTIFIERS) -> list[Identified]:
+def identified(sentences: str = "identified.txt", number: int = IDENTIFIERS) -> Iterator[Identified]:
     """As many of each kind, in each sentence in turn."""
-    random = Random(seed)
-    lines = [line.partition(": ") for line in _lines(templates)]
-    found: list[Identified] = []
+    random = Random(sentences)
+    lines = [line.partition(": ") for line in _lines(sentences)]
+    by_kind = {kind: [text for named, _, text in lines if named == kind] for kind in KINDS}
     for index in range(number):
-        kind = KINDS[index % len(KINDS)]
-        choices = [text for named, _, text in lines if named == kind]
-        text = choices[index // len(KINDS) % len(choices)]
-        found.append(_filled(random, kind, text))
-    return found
+        kind, turn = KINDS[index % len(KINDS)], index // len(KINDS)
+        text = by_kind[kind][turn % len(by_kind[kind])]
+        identifier = drawn(random, "last" if "{last}" in text else kind)
+        hidden = re.sub(rf"\{{(?:{kind}|last)\}}", lambda _, value=identifier: value, text)
+        yield Identified(kind, identifier, _filled(random, hidden))
 
 
-def clean(templates: str = "clean.txt", seed: int = 6, number: int = CLEAN) -> Iterator[str]:
-    """Sentences of requests for authorization that identify nobody."""
-    random = Random(seed)
-    lines = _lines(templates)
+def clean(sentences: str = "clean.txt", number: int = CLEAN) -> Iterator[str]:
+    """Sentences of requests for authorization that identify nobody. Two dates in one of them differ."""
+    random = Random(sentences)
+    lines = _lines(sentences)
     for index in range(number):
-        text = lines[index % len(lines)]
-        while "{" in text:  # Each blank is filled by itself: two dates of a sentence differ.
-            name = text[text.index("{") + 1 : text.index("}")]
-            text = text.replace("{" + name + "}", vocabulary.clinical(random)[name], 1)
-        yield text
+        yield _filled(random, lines[index % len(lines)])
 
 
-def _filled(random: Random, kind: str, text: str) -> Identified:
-    first, last = random.choice(vocabulary.FIRST), random.choice(vocabulary.LAST)
-    title = random.choice(("Mr.", "Mrs.", "Ms.", "Ms", "Mr"))
-    made = {
-        "ssn": lambda: vocabulary.ssn(random),
-        "phone": lambda: vocabulary.phone(random),
-        "email": lambda: vocabulary.email(random, first, last),
-        "dob": lambda: vocabulary.birth_date(random),
-        "mrn": lambda: vocabulary.mrn(random),
-        "member": lambda: vocabulary.member_id(random),
-        "mbi": lambda: vocabulary.mbi(random),
-        "name": lambda: last if "{last}" in text else vocabulary.name(random, first, last),
-    }[kind]()
-    filled = text.replace("{" + kind + "}", made).replace("{title}", title).replace("{last}", last)
-    return Identified(kind, made, filled)
+def _filled(random: Random, text: str) -> str:
+    return _BLANK.sub(lambda blank: drawn(random, blank[1]), text)
 
 
 def _lines(name: str) -> list[str]:

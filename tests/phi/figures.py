@@ -1,48 +1,42 @@
-"""`python -m tests.phi.figures`: the guard's recall on synthetic identifiers, and its false alarms on clean sentences."""
+"""`python -m tests.phi.figures`: the guard's recall on synthetic identifiers, its false alarms on clean sentences.
+
+With `--misses` it prints what was missed, and what was refused, too.
+"""
 
 import sys
-from collections import Counter
+from collections.abc import Sequence
 
 from phi.guard import findings
-from tests.phi.corpus import KINDS, clean, identified
+from tests.phi.corpus import CORPORA, KINDS, Identified, clean, identified
 
 
 def main(*, shows_misses: bool) -> None:
-    """Prints both figures for each corpus; with `--misses` also what was missed and what refused."""
-    for corpus, hidden, sentences in (
-        ("first", "identified.txt", "clean.txt"),
-        ("second", "identified_2.txt", "clean_2.txt"),
-    ):
-        found, missed = recall(hidden)
-        print(f"{corpus} corpus: recall {sum(found.values()) / (sum(found.values()) + len(missed)):.1%}")
+    """Prints the figures of each corpus."""
+    for hidden, sentences in CORPORA:
+        made, missed = list(identified(hidden)), misses(hidden)
+        refused, number = refusals(sentences), len(list(clean(sentences)))
+        print(f"{hidden}: recall {1 - len(missed) / len(made):.1%}, {len(made) - len(missed)} of {len(made)}")
         for kind in KINDS:
-            total = found[kind] + sum(item.kind == kind for item in missed)
-            print(f"  {kind:7} {found[kind]:3} of {total}")
-        refused, number = refusals(sentences)
-        print(f"{corpus} corpus: {len(refused)} of {number} clean sentences refused, {len(refused) / number:.2%}")
+            total, left = (sum(item.kind == kind for item in items) for items in (made, missed))
+            print(f"  {kind:7}{total - left:4} of {total}")
+        print(f"{sentences}: {len(refused)} of {number} clean sentences refused, {len(refused) / number:.2%}")
         if shows_misses:
-            print(*(f"  missed  {item}" for item in missed), *(f"  refused {item}" for item in refused), sep="\n")
+            print(*(f"  missed: {item.text}" for item in missed), *(f"  refused: {text}" for text in refused), sep="\n")
 
 
-def recall(templates: str):
-    found: Counter[str] = Counter()
-    missed = []
-    for item in identified(templates):
-        if findings("cases", {"extracted_data": {"notes": item.text}}):
-            found[item.kind] += 1
-        else:
-            missed.append(item)
-    return found, missed
+def misses(sentences: str) -> Sequence[Identified]:
+    """The identifiers that are not recognised."""
+    return [item for item in identified(sentences) if not is_refused(item.text)]
 
 
-def refusals(templates: str):
-    sentences = list(clean(templates))
-    refused = [
-        (text, [finding.message for finding in found])
-        for text in sentences
-        if (found := findings("cases", {"extracted_data": {"notes": text}}))
-    ]
-    return refused, len(sentences)
+def refusals(sentences: str) -> Sequence[str]:
+    """The clean sentences that are refused."""
+    return [text for text in clean(sentences) if is_refused(text)]
+
+
+def is_refused(text: str) -> bool:
+    """Whether the text may not stand in a case's document."""
+    return bool(findings("cases", {"extracted_data": {"notes": text}}))
 
 
 if __name__ == "__main__":
