@@ -1,6 +1,6 @@
 # `make run` and `make test` are all one needs; the other targets serve who works on the code.
 
-.PHONY: run test check bench bench-quick bench-growth format lock docs clean
+.PHONY: run test check bench bench-quick bench-growth phi-figures format lock docs clean
 .DEFAULT_GOAL := run
 
 VENV := .venv
@@ -37,6 +37,10 @@ bench-quick: $(VENV)/.installed
 # Many cases, late pages, a million requests, two workers: loading and measuring take half an hour.
 bench-growth: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks growth
+
+# How much of what identifies patients the guard finds, and how often it refuses what is clean.
+phi-figures: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.phi.figures
 
 format: $(VENV)/.installed-dev
 	@$(BIN)/ruff format .

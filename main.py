@@ -52,12 +52,13 @@ from tenancy.derivations import Derivers
 from tenancy.engine import FastlaneEngine
 from tenancy.identity import IdentityDirectory
 from tenancy.operators import Operator, OperatorSession
+from tenancy.phi_notice import announce_gaps
 from tenancy.rate_limit import RateLimiter
 from tenancy.rules import Rule
 from tenancy.scoping import database
 from tenancy.secrets import derived_key
 from tenancy.settings import Settings
-from tenancy.tables import Tenant, User
+from tenancy.tables import PhiGuard, Tenant, User
 from tenancy.tokens import TokenVerifier
 
 VERSION = "0.1.0"
@@ -87,7 +88,7 @@ def create_app(settings: Settings | None = None) -> Any:
     configure_logging(settings)
     engine = database()
     metrics = Metrics()
-    directory = IdentityDirectory(engine)
+    directory = IdentityDirectory(engine, PhiGuard(settings.phi_guard))
     seal = CursorSeal(derived_key(settings, cursor.PURPOSE))
     recorder = LookRecorder(engine)
     served = [table for tables in TABLES.values() for table in tables]
@@ -96,17 +97,7 @@ def create_app(settings: Settings | None = None) -> Any:
     actions = {table: list(ACTIONS.get(table, ())) for table in served}
     actions[Case].append(find_cases(member_ids))
     looks = Looks(recorder, Masks(served, [*action_names(actions), *PATH.split("/")]), views=settings.audit_views)
-    endpoints = [
-        TenantCRUD(table, seal, RULES.get(table, ()), VIEWED, actions[table], derivers.get(table, {}))
-        for table in served
-    ]
-    stream = mount("/api/events/stream", EventStream(Event, engine), below=False)
-    own_paths = [
-        mount(f"/api/{action.name}", ActionEndpoint(table, action, VIEWED)) for table, action in own_actions(actions)
-    ]
-    tables = litestar(
-        [me, stream, *own_paths, *(mount(f"/api/{crud.table._meta.tablename}", crud) for crud in endpoints)]
-    )
+    tables = tables_app(engine, seal, actions, derivers)
     routes = service_routes(engine, metrics, served, actions, VERSION)
     lifespan = [lambda _: open_pool(engine, settings, recorder), lambda _: sealing(engine, metrics.registry)]
     service = litestar(routes, lifespan=lifespan)
@@ -121,17 +112,38 @@ def create_app(settings: Settings | None = None) -> Any:
     )
     pictures = Overview(built_when_used(lambda: admin_app(settings)), OVERVIEW)
     admin = AdminGate(pictures, served, engine, directory, looks, VIEWED, derivers)
-    app: Any = Gateway(
-        [("/api", with_slash(api)), ("/admin", admin)],
-        service,
-        metrics,
-        SecurityHeaders(is_production=settings.is_production),
-    )
+    headers = SecurityHeaders(is_production=settings.is_production)
+    app = Gateway([("/api", with_slash(api)), ("/admin", admin)], service, metrics, headers)
+    return reached_from_outside(app, settings)
+
+
+def reached_from_outside(app: Any, settings: Settings) -> Any:
+    """The app behind what browsers of other origins, and proxies, need."""
     if settings.cors_origins:  # Around the gateway, so that a browser can read a refusal too.
         app = CORSMiddleware(
             app, settings.cors_origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED_HEADERS
         )
     return ProxyHeadersMiddleware(app, list(settings.trusted_proxies)) if settings.trusted_proxies else app
+
+
+def tables_app(
+    engine: FastlaneEngine,
+    seal: CursorSeal,
+    actions: Mapping[type[Table], Sequence[Action]],
+    derivers: Mapping[type[Table], Derivers],
+) -> Litestar:
+    """All below `/api`: the tables with what may be done with them, the actions and streams with a path of their own."""
+    endpoints = [
+        TenantCRUD(table, seal, RULES.get(table, ()), VIEWED, its, derivers.get(table, {}))
+        for table, its in actions.items()
+    ]
+    stream = mount("/api/events/stream", EventStream(Event, engine), below=False)
+    own_paths = [
+        mount(f"/api/{action.name}", ActionEndpoint(table, action, VIEWED)) for table, action in own_actions(actions)
+    ]
+    return litestar(
+        [me, stream, *own_paths, *(mount(f"/api/{crud.table._meta.tablename}", crud) for crud in endpoints)]
+    )
 
 
 def own_actions(actions: Mapping[type[Table], Sequence[Action]]) -> list[tuple[type[Table], Action]]:
@@ -180,6 +192,7 @@ async def open_pool(engine: FastlaneEngine, settings: Settings, recorder: LookRe
     """The pool lives as long as the app does, and no look that is still to be recorded outlives it."""
     engine.databases = Databases(settings)
     await engine.start_connection_pool()
+    await announce_gaps(engine, PhiGuard(settings.phi_guard))
     recorder.start()
     try:
         yield

@@ -18,6 +18,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 
 from api.admin_looks import looks_at_answer
+from api.admin_screening import refusal_of
 from api.crud.derived import refuse_raw
 from api.exchange import (
     ASGIApp,
@@ -34,6 +35,7 @@ from api.exchange import (
 from api.looks import Looks, expect_looks
 from api.overview import is_overview
 from api.problems import Problem, from_exception, not_found
+from phi.masking import holds_identifier
 from tenancy.context import DatabaseRole
 from tenancy.context import Scope as TenantScope
 from tenancy.derivations import Derivers
@@ -132,19 +134,27 @@ class AdminGate:
             if path.startswith(_STOCK_DOCS[0]) or "//" in path:
                 raise not_found()
             _check_permission(operator, scope["method"], path)
-            await self._run(scope, receive, send, who, is_operator=True)
+            await self._run(scope, receive, send, who, operator)
         except ClientGone:
             raise
         except Exception as error:
             raise await self._looks.refused(scope, who, error) from error
 
     async def _run(
-        self, scope: Scope, receive: Receive, send: Send, binding: TenantScope | None, *, is_operator: bool = False
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        binding: TenantScope | None,
+        operator: OperatorIdentity | None = None,
     ) -> None:
         """Answers when the transaction, if there is a binding for one, has ended."""
         body = self._without_blanks(await read_body(scope, receive))
         held = HeldResponse()
         looks = expect_looks(scope)
+        if operator is not None and (refusal := refusal_of(operator, self._tables, scope, body)):
+            await send_response(_explain(refusal, Client.of(scope)), scope, send)
+            return
         if binding is None:
             failure = await self._call(scope, body, receive, held)
         else:
@@ -152,10 +162,10 @@ class AdminGate:
                 failure = await self._call(scope, body, receive, held)
                 if failure is not None or held.status >= 400:
                     await transaction.rollback()
-                elif is_operator:
+                elif operator is not None:
                     looks += await looks_at_answer(self._tables, self._viewed, scope, held, transaction)
         explained = None if failure is None else _explain(failure, Client.of(scope))
-        if binding is not None and is_operator:
+        if binding is not None and operator is not None:
             await self._looks.record(scope, binding, looks, explained.status_code if explained else held.status)
         if explained is not None:
             await send_response(explained, scope, send)
@@ -173,6 +183,8 @@ class AdminGate:
             return error
         if held.status == 429:
             return Problem(429, "Too many attempts to log in.", headers={"Retry-After": str(_LOGIN_PAUSE_SECONDS)})
+        if held.status >= 400 and holds_identifier(held.body.decode("utf-8", "replace")):
+            return Problem(held.status, "The request cannot be understood.")
         headers = (value for message in held.messages for _, value in message.get("headers", ()))
         if held.status >= 500 or not all(_HEADER_VALUE.fullmatch(value) for value in headers):
             return ValueError("nothing to save, or a header with the client's line breaks in it")

@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from api.problems import Problem
+from phi.masking import holds_identifier
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -28,6 +29,8 @@ DRAIN_LIMIT = 64 * 1024 * 1024
 DRAIN_SECONDS = 5.0
 LONGEST_AGENT = 512
 KEPT_ADDRESSES = 1_000
+KEPT_AGENTS = 1_000
+WITHHELD = "withheld"
 _KEY = "fastlane.client"
 _HEAD = "fastlane.head"
 _BODY = "fastlane.body"
@@ -57,10 +60,26 @@ class Client:
             request_id=_new_id(),
             path=scope["path"],
             ip_address=_address(peer[0]) if peer else "",
-            user_agent=header(scope, b"user-agent").decode("latin-1")[:LONGEST_AGENT].replace("\x00", ""),
+            user_agent=_agent(header(scope, b"user-agent")),
         )
         scope[_KEY] = client
         return client
+
+
+def _agent(raw: bytes) -> str:
+    """What the client calls itself, which the trail stores; withheld where it says who somebody is."""
+    known = _known_agents.get(raw)
+    if known is None:
+        known = raw.decode("latin-1")[:LONGEST_AGENT].replace("\x00", "")
+        if holds_identifier(known):
+            return WITHHELD
+        if len(_known_agents) >= KEPT_AGENTS:
+            _known_agents.clear()
+        _known_agents[raw[:LONGEST_AGENT]] = known
+    return known
+
+
+_known_agents: dict[bytes, str] = {}
 
 
 @lru_cache(KEPT_ADDRESSES)

@@ -18,6 +18,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from api.problems import Problem
+from phi.masking import holds_identifier
 from tenancy.identity import Identity
 
 PURPOSE = "fastlane/idempotency/1"
@@ -49,7 +50,7 @@ class HeldAnswer:
 
 
 def key_of(headers: Headers) -> str | None:
-    """The request's `Idempotency-Key`, quoted as in the draft or bare. Raises `Problem` 400."""
+    """The request's `Idempotency-Key`, quoted as in the draft or bare. Raises `Problem` 400, 422."""
     given = headers.getlist("idempotency-key")
     if not given:
         return None
@@ -60,6 +61,8 @@ def key_of(headers: Headers) -> str | None:
     if len(given) > 1 or not (quoted or _BARE.fullmatch(key)) or not 1 <= len(key) <= MAX_KEY_LENGTH:
         detail = f"One Idempotency-Key may be sent, of 1 to {MAX_KEY_LENGTH} printable ASCII characters"
         raise Problem(400, f"{detail}, in double quotes if a blank or a quote is among them.")
+    if holds_identifier(key):
+        raise Problem(422, "The Idempotency-Key is stored, and looks like something that identifies a person.")
     return key
 
 

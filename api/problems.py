@@ -17,6 +17,7 @@ from asyncpg.exceptions import _base as asyncpg_base
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import Response
 
+from phi.masking import masked, shown
 from tenancy.engine import DatabaseUnavailable
 from tenancy.permissions import Forbidden
 from tenancy.tokens import InvalidToken, KeysUnavailable
@@ -50,7 +51,10 @@ TITLES: dict[int, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """What is wrong with one field. `path` leads to it from the root of the body."""
+    """What is wrong with one field. `path` leads to it from the root of the body.
+
+    Where a name in it is itself what identifies somebody, a star stands for it.
+    """
 
     path: tuple[str | int, ...]
     message: str
@@ -58,10 +62,10 @@ class FieldError:
     @property
     def name(self) -> str:
         """The path with dots."""
-        return _clipped(".".join(str(part) for part in self.path))
+        return _clipped(".".join(map(_named, self.path)))
 
     def as_json(self) -> dict[str, str]:
-        escaped = (str(part).replace("~", "~0").replace("/", "~1") for part in self.path)
+        escaped = (_named(part).replace("~", "~0").replace("/", "~1") for part in self.path)
         return {
             "field": self.name,
             "pointer": _clipped("".join(f"/{part}" for part in escaped)),
@@ -85,8 +89,8 @@ class Problem(Exception):
             "type": f"/docs/problems/{slug}",
             "title": title,
             "status": self.status,
-            "detail": self.detail,
-            "instance": instance,
+            "detail": masked(self.detail),
+            "instance": "/".join(map(shown, instance.split("/"))),
             "request_id": request_id,
         }
         if self.errors:
@@ -97,6 +101,10 @@ class Problem(Exception):
         if self.status == 401:
             headers.setdefault("WWW-Authenticate", 'Bearer realm="fastlane"')
         return Response(orjson.dumps(body), self.status, headers, media_type=MEDIA_TYPE)
+
+
+def _named(part: str | int) -> str:
+    return shown(part) if isinstance(part, str) else str(part)
 
 
 def _clipped(name: str) -> str:

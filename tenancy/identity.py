@@ -12,7 +12,7 @@ from uuid import UUID
 from tenancy.context import DatabaseRole, Scope
 from tenancy.engine import FastlaneEngine
 from tenancy.operators import digest
-from tenancy.tables import Role
+from tenancy.tables import PhiGuard, Role
 
 REMEMBER_SECONDS = 5.0
 REMEMBERED_SUBJECTS = 10_000
@@ -27,6 +27,7 @@ class Identity:
     tenant_id: UUID
     role: Role
     is_active: bool
+    phi_guard: PhiGuard = PhiGuard.block
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,18 @@ class OperatorIdentity:
     tenant_id: UUID | None
     user_id: UUID | None
     role: Role | None
+    phi_guard: PhiGuard = PhiGuard.block
 
 
 class IdentityDirectory:
-    """Finds identities. A change of a user has its effect within `REMEMBER_SECONDS`."""
+    """Finds identities. A change of a user, or of the tenant's settings, has its effect within `REMEMBER_SECONDS`.
 
-    def __init__(self, engine: FastlaneEngine) -> None:
+    `phi_guard` is what holds for a tenant that says nothing else, and for the platform.
+    """
+
+    def __init__(self, engine: FastlaneEngine, phi_guard: PhiGuard = PhiGuard.block) -> None:
         self._engine = engine
+        self._phi_guard = phi_guard
         self._remembered: dict[str, tuple[Identity, float]] = {}
 
     async def of_subject(self, subject: str) -> Identity | None:
@@ -52,11 +58,13 @@ class IdentityDirectory:
         remembered = self._remembered.get(subject)
         if remembered is not None and remembered[1] > time.monotonic():
             return remembered[0]
-        row = await self._fetch_one("SELECT * FROM tenancy.identify_subject_1($1)", subject)
+        row = await self._fetch_one("SELECT * FROM tenancy.identify_subject_2($1)", subject)
         if row is None:
             self._remembered.pop(subject, None)
             return None
-        identity = Identity(row["user_id"], row["tenant_id"], Role(row["role"]), row["is_active"])
+        identity = Identity(
+            row["user_id"], row["tenant_id"], Role(row["role"]), row["is_active"], self._guard(row["phi_guard"])
+        )
         if len(self._remembered) >= REMEMBERED_SUBJECTS:
             self._remembered.clear()
         self._remembered[subject] = (identity, time.monotonic() + REMEMBER_SECONDS)
@@ -64,11 +72,15 @@ class IdentityDirectory:
 
     async def of_session(self, token: str) -> OperatorIdentity | None:
         """The operator that a session cookie belongs to."""
-        row = await self._fetch_one("SELECT * FROM tenancy.identify_session_1($1)", digest(token))
+        row = await self._fetch_one("SELECT * FROM tenancy.identify_session_2($1)", digest(token))
         if row is None:
             return None
         role = Role(row["role"]) if row["role"] else None
-        return OperatorIdentity(row["operator_id"], row["username"], row["tenant_id"], row["user_id"], role)
+        guard = self._guard(row["phi_guard"])
+        return OperatorIdentity(row["operator_id"], row["username"], row["tenant_id"], row["user_id"], role, guard)
+
+    def _guard(self, chosen: str | None) -> PhiGuard:
+        return PhiGuard(chosen) if chosen else self._phi_guard
 
     def forget(self) -> None:
         """Everyone, because a user was changed here: the next request asks the database."""

@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     rate_limit: int | None = Field(None, ge=1, le=1_000_000)
     tenant_rate_limit: int | None = Field(None, ge=1, le=10_000_000)
     audit_views: bool = True
+    phi_guard: Literal["block", "off"] = "block"
 
     audit_signing_key: SecretStr | None = None
     audit_public_keys: Annotated[tuple[str, ...], NoDecode] = ()

@@ -14,6 +14,7 @@ from api.crud.answers import json_answer, row_answer, rows_body
 from api.crud.body import read_json, require_object
 from api.crud.execution import fetch
 from api.crud.models import field_errors
+from api.crud.screening import screen_of
 from api.encoding import dump_json
 from api.exchange import Receive, Scope, Send, body_of
 from api.looks import Listing, View, leave_look
@@ -45,7 +46,11 @@ class ActionEndpoint:
         identity = identity_of(request.scope)
         for table, operation in self._action.needs:
             require(identity.role, table, operation)
-        call = Call(identity.tenant_id, identity.user_id, identity.role, row_id, self._data(request))
+        data = self._data(request)
+        screen = screen_of(identity, self._table._meta.tablename) if self._action.method == "POST" else None
+        if screen is not None and (errors := screen(data)):
+            raise invalid(errors)
+        call = Call(identity.tenant_id, identity.user_id, identity.role, row_id, data)
         try:
             done = await self._action.run(call)
         except RowMissing:

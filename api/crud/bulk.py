@@ -70,7 +70,10 @@ class BulkWriter:
         found = await self._locked(query)
         stored = [load_stored(row["body"]) for row in found]
         data = require_object(data)
-        changes = [self._writer.checked(request, data, row, whole=False) for row in stored]
+        changes = [  # The same for each: what was sent is looked at once.
+            self._writer.checked(request, data, row, whole=False, is_screened=number > 0)
+            for number, row in enumerate(stored)
+        ]
         if not changes:  # What is wrong with the content is said although nothing is found.
             self._writer.checked(request, data, {}, whole=False)
         ids = [row["id"] for row in found]
@@ -95,16 +98,15 @@ class BulkWriter:
         """The values of every row. Raises `Problem` 422 with the way to each fault in each row."""
         if not 1 <= len(data) <= MAX_ROWS:
             raise Problem(422, f"A list holds 1 to {MAX_ROWS} rows; this one holds {len(data)}.")
-        role = identity_of(request.scope).role
-        given = self._writer.given(request)
+        identity, given = identity_of(request.scope), self._writer.given(request)
         for row in data:
             if isinstance(row, dict):
-                self._writer.validator.permit(role, row, None)
+                self._writer.validator.permit(identity.role, row, None)
         values: list[Row] = []
         errors: list[FieldError] = []
         for index, row in enumerate(data):
             try:
-                values.append(self._writer.validator.new_row(role, require_object(row), given))
+                values.append(self._writer.validator.new_row(identity, require_object(row), given))
             except Problem as problem:
                 errors += at_index(problem, index)
             if len(errors) >= MAX_ERRORS:

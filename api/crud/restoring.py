@@ -132,7 +132,7 @@ class Restorer:
         data = {name: wanted[name] for name in self._columns if name in chosen["differing"]}
         self._writer.validator.permit(identity_of(request.scope).role, data, stored)
         try:
-            return list(self._writer.checked(request, data, stored, whole=False))
+            return list(self._writer.checked(request, data, stored, whole=False, is_screened=True))
         except orjson.JSONEncodeError:
             raise invalid([FieldError((choice.field,), "holds a number that no client may send")]) from None
         except Problem as problem:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 from piccolo.table import Table
 from pydantic import BaseModel, ValidationError
@@ -10,9 +9,11 @@ from pydantic import BaseModel, ValidationError
 from api.crud.body import is_same
 from api.crud.derived import Derived
 from api.crud.models import create_body, field_errors, patch_body, server_columns
+from api.crud.screening import screen_of
 from api.encoding import dump_json
 from api.problems import MAX_ERRORS, FieldError, Problem, invalid
 from tenancy.derivations import Derivers
+from tenancy.identity import Identity
 from tenancy.rules import Change, Rule, RuleViolation
 from tenancy.tables import Role
 
@@ -23,6 +24,7 @@ class BodyValidator:
     """Checks bodies against a table, and against the rules that the domain gave it."""
 
     def __init__(self, table: type[Table], rules: Sequence[Rule], derivers: Derivers) -> None:
+        self._name = table._meta.tablename
         self._create: type[BaseModel] = create_body(table)
         self._patch: type[BaseModel] = patch_body(table)
         self._server_columns = server_columns(table)
@@ -40,25 +42,30 @@ class BodyValidator:
             except RuleViolation:
                 continue
 
-    def new_row(self, role: Role, data: Row, given: Mapping[str, Any]) -> Row:
+    def new_row(self, identity: Identity, data: Row, given: Mapping[str, Any]) -> Row:
         """The values of a row to insert. The server's columns may say only what is `given`."""
         data = {name: value for name, value in data.items() if value is not None or name not in self._server_columns}
-        values = self._values(data, given, partial=False, tenant_id=UUID(given["tenant_id"]))
-        self._obey(role, values, None)
+        values = self._values(identity, data, given, partial=False)
+        self._obey(identity.role, values, None)
         return values
 
-    def change(self, role: Role, data: Row, stored: Mapping[str, Any], *, whole: bool, tenant_id: UUID) -> Row:
-        """The values to change. The server's columns may be sent back as they are `stored`.
+    def change(
+        self, identity: Identity, data: Row, stored: Mapping[str, Any], *, whole: bool, is_screened: bool = False
+    ) -> Row:
+        """The values to change. The server's columns may be sent back as they are `stored`. `is_screened`: that there
+        is nothing in them that identifies a patient is known.
 
         Raises `Problem` 422, `Forbidden`, and `StoredRowNeeded` for an unknown row.
         """
-        values = self._values(data, stored, partial=not whole, tenant_id=tenant_id)
-        self._obey(role, values, stored)
+        values = self._values(identity, data, stored, partial=not whole, is_screened=is_screened)
+        self._obey(identity.role, values, stored)
         return values
 
-    def _values(self, data: Row, unchanged: Mapping[str, Any], *, partial: bool, tenant_id: UUID) -> Row:
+    def _values(
+        self, identity: Identity, data: Row, unchanged: Mapping[str, Any], *, partial: bool, is_screened: bool = False
+    ) -> Row:
         """Raises `Problem` 422 that names every field at fault."""
-        data, errors = self._derived.replace(data, tenant_id)
+        data, errors = self._derived.replace(data, identity.tenant_id)
         errors += [
             FieldError((name,), "is set by the server and cannot be changed")
             for name in sorted(self._server_columns & data.keys())
@@ -80,6 +87,9 @@ class BodyValidator:
             for name, value in found.items()
             if value is None and name in self._required
         ]
+        screen = None if is_screened else screen_of(identity, self._name)
+        if screen is not None:
+            errors += screen(own)
         if errors:
             raise invalid(errors)
         return found

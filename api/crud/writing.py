@@ -52,9 +52,9 @@ class Writer:
 
     def validated(self, request: Request, data: Row) -> Row:
         """The values of a new row."""
-        role = identity_of(request.scope).role
-        self.validator.permit(role, data, None)
-        return self.validator.new_row(role, data, self.given(request))
+        identity = identity_of(request.scope)
+        self.validator.permit(identity.role, data, None)
+        return self.validator.new_row(identity, data, self.given(request))
 
     def created(self, body: bytes) -> Response:
         """201, and where the row is."""
@@ -104,10 +104,12 @@ class Writer:
         require_match(request.headers, body)
         return self.checked(request, require_object(data), stored, whole=whole)
 
-    def checked(self, request: Request, data: Row, stored: Mapping[str, Any], *, whole: bool) -> Row:
+    def checked(
+        self, request: Request, data: Row, stored: Mapping[str, Any], *, whole: bool, is_screened: bool = False
+    ) -> Row:
         """What `data` changes of what is `stored`. Raises `Forbidden`, `Problem` 422, and `StoredRowNeeded`."""
         identity = identity_of(request.scope)
-        return self.validator.change(identity.role, data, stored, whole=whole, tenant_id=identity.tenant_id)
+        return self.validator.change(identity, data, stored, whole=whole, is_screened=is_screened)
 
     async def delete(self, request: Request, row_id: UUID) -> Response:
         """204; 412 when If-Match names another version of the row."""
