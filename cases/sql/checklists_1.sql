@@ -61,8 +61,6 @@ CREATE INDEX rulesets_tenant_id_every_case_idx ON rulesets (tenant_id) WHERE is_
 -- Tasks ---------------------------------------------------------------------
 
 -- Once for each case, ruleset, kind and text, however many ask at the same time. The text has any length, its digest not.
-ALTER TABLE tasks ADD CONSTRAINT tasks_requirement_check
-    CHECK (ruleset_id IS NULL OR (ruleset_version IS NOT NULL AND requirement_kind IS NOT NULL AND requirement IS NOT NULL));
 CREATE UNIQUE INDEX tasks_tenant_id_case_id_requirement_idx
     ON tasks (tenant_id, case_id, ruleset_id, requirement_kind, md5(requirement)) WHERE ruleset_id IS NOT NULL;
 

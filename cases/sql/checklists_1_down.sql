@@ -14,4 +14,3 @@ DROP FUNCTION
     cases.keep_requirement_1(), cases.matching_rulesets_1(uuid, uuid, text), cases.items_asked_for_1(jsonb),
     cases.procedure_pattern_1(text), cases.count_version_1();
 DROP INDEX tasks_tenant_id_case_id_requirement_idx, rulesets_tenant_id_every_case_idx;
-ALTER TABLE tasks DROP CONSTRAINT tasks_requirement_check;
