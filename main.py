@@ -132,7 +132,7 @@ def tables_app(
     actions: Mapping[type[Table], Sequence[Action]],
     derivers: Mapping[type[Table], Derivers],
 ) -> Litestar:
-    """All below `/api`: the tables with what may be done with them, the actions and streams with a path of their own."""
+    """All below `/api`: the tables, and the actions and the stream that have a path of their own."""
     endpoints = [
         TenantCRUD(table, seal, RULES.get(table, ()), VIEWED, its, derivers.get(table, {}))
         for table, its in actions.items()
