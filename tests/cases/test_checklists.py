@@ -179,12 +179,17 @@ async def test_decided(north: Asking) -> None:
     await north.ruleset("72148", {"requirements": REQUIREMENTS[:1]})
     await north.unheld("UPDATE cases SET status = 'denied' WHERE id = $1", case)
     await north.ruleset("*", {"requirements": REQUIREMENTS[1:]})
-    await north.send("POST", "case_codes/", north.code(case, "73721"), 201)
+    opened = await north.case()
+    codes = [north.code(row, "73721") for row in (opened, case)]
+    await north.ruleset("73721", {"requirements": ["Of the added code"]})
+    await north.send("POST", "case_codes/", codes, 201)
+    assert len(await north.tasks(opened)) == 2
     items = (await north.checklist(case))["items"]
     (task,) = await north.tasks(case)
     assert [(item["text"], item["task_id"], item["state"]) for item in items] == [
         (REQUIREMENTS[0], str(task["id"]), "not_met"),
         (REQUIREMENTS[1], None, "not_met"),
+        ("Of the added code", None, "not_met"),
     ]
 
 
@@ -260,12 +265,12 @@ async def test_limit(north: Asking, superuser: asyncpg.Connection) -> None:
     assert tuple(await superuser.fetchrow(count, beyond)) == (2, 2)
     await north.send("POST", "rulesets/", [{"payer": PAYER, "procedure": "72148", "rules_json": rules}] * 3, 201)
     assert len(await north.asked(other)) == 5
-    large = {"requirements": [f"Requirement {number}" for number in range(12)]}
-    ruleset = await north.ruleset("*", large, payer="Cigna")
-    before = (await superuser.fetchrow(count, ruleset))["count"]
-    await north.unheld(
-        "UPDATE cases SET payer = 'Cigna' WHERE id IN (SELECT id FROM cases WHERE id <> $1 LIMIT 900)", case
-    )
-    await north.send("PATCH", f"rulesets/{ruleset}/", {"is_active": False})
-    await north.send("PATCH", f"rulesets/{ruleset}/", {"is_active": True})
-    assert (await superuser.fetchrow(count, ruleset))["count"] == before + 10_000
+    large = {"requirements": [f"Requirement {number}" for number in range(6)]}
+    body = {"payer": "Cigna", "procedure": "*", "rules_json": large, "is_active": False}
+    rulesets = [row["id"] for row in (await north.send("POST", "rulesets/", [body] * 2, 201))["rows"]]
+    cigna = "UPDATE cases SET payer = 'Cigna' WHERE id IN (SELECT id FROM cases WHERE tenant_id = $1 LIMIT 900)"
+    await north.unheld(cigna, north.clinic.id)
+    await north.send("PATCH", f"rulesets/?id__in={','.join(rulesets)}", {"is_active": True})
+    made = [(await superuser.fetchrow(count, ruleset))["count"] for ruleset in rulesets]
+    assert sum(made) == 10_000
+    assert max(made) in (6 * 900, 6 * 901)

@@ -32,6 +32,10 @@ COLUMNS = {
     "case_codes": "case_id, code_type, code",
     "rulesets": "payer, procedure, rules_json",
 }
+BIND = """
+SELECT set_config('app.tenant_id', $1, false), set_config('app.user_id', $2, false),
+       set_config('app.user_role', 'admin', false), set_config('role', 'fastlane_tenant', false)
+"""
 EVERY = {"requirements": ["Of every case"]}
 CLAIMS: dict[str, Any] = {
     "ruleset_id": None,
@@ -91,9 +95,13 @@ async def writer(way: str, running: Running, north: Asking) -> AsyncIterator[Wri
 @pytest.mark.parametrize(
     "way", ["single", "bulk", "admin", "platform admin", "tenant", "platform", "superuser"], ids=lambda way: way
 )
-async def test_each_way_in(running: Running, north: Asking, way: str) -> None:
+async def test_each_way_in(running: Running, north: Asking, clinics: Clinics, way: str) -> None:
     """A new case, a new code and a new ruleset make the tasks, each of the case's own tenant and with an entry on the
-    trail, whoever writes them; and so do a payer, a code and a ruleset that are changed."""
+    trail, whoever writes them; and so do a payer, a code and a ruleset that are changed. Another tenant's ruleset asks
+    for nothing."""
+    south = Asking(north.client, clinics[1], north.superuser)
+    for procedure in ("*", "72148"):
+        await south.ruleset(procedure, {"requirements": ["Of south alone"]})
     await north.ruleset("*", EVERY)
     async with exactly_recorded(north.superuser) as entries, writer(way, running, north) as write:
         case = await write("cases", north.clinic.body("cases", payer=PAYER))
@@ -158,6 +166,8 @@ async def test_at_the_same_time(north: Asking, database: TestDatabase) -> None:
     """Of two transactions that do not see each other, one waits for the other where one of them brings a code or a
     payer and the other a ruleset or a code; whoever comes first, the tasks are made of both, and nobody is refused."""
     one, two = [await asyncpg.connect(database.superuser) for _ in range(2)]
+    for connection in (one, two):
+        await connection.execute(BIND, str(north.clinic.id), str(north.clinic.users[Role.admin]))
     case, changed = await north.case(), await north.case("72148", payer="Humana")
     ruleset = await north.ruleset("72148", {"requirements": REQUIREMENTS[:1]})
     insert_code = f"""INSERT INTO case_codes (id, tenant_id, case_id, code_type, code)
@@ -166,16 +176,15 @@ async def test_at_the_same_time(north: Asking, database: TestDatabase) -> None:
     change_payer = f"UPDATE cases SET payer = '{PAYER}' WHERE id = '{changed}'"
     insert_for_changed = insert_code.replace(case, changed).replace("72148", "73721")
     delete_ruleset = f"DELETE FROM rulesets WHERE id = '{ruleset}'"
+    insert_task = f"""INSERT INTO tasks
+        (id, tenant_id, case_id, title, ruleset_id, ruleset_version, requirement_kind, requirement)
+        SELECT gen_random_uuid(), tenant_id, '{case}', 'By hand', id, version, 'requirement', '{REQUIREMENTS[0]}'
+          FROM rulesets WHERE id = '{ruleset}'"""
     switch_off = f"UPDATE rulesets SET is_active = false WHERE id = '{ruleset}'"
 
     async def race(first: str, second: str) -> dict[str, int]:
         """How many tasks both cases have, when `second` begins before `first` is committed."""
-        await north.unheld("DELETE FROM tasks WHERE requirement IS NOT NULL")
-        await north.unheld("DELETE FROM case_codes WHERE case_id = $1", case)
-        await north.unheld("DELETE FROM case_codes WHERE code = '73721'")
-        document = json.dumps({"requirements": REQUIREMENTS[:1]})
-        await north.unheld("UPDATE rulesets SET rules_json = $1", document)
-        await north.unheld("UPDATE cases SET payer = 'Humana' WHERE id = $1", changed)
+        await _as_at_first(north, case, changed)
         begun = one.transaction()
         await begun.start()
         await one.execute(first)
@@ -189,10 +198,9 @@ async def test_at_the_same_time(north: Asking, database: TestDatabase) -> None:
     assert await race(change_ruleset, insert_code) == {"case": 4, "changed": 0}
     assert await race(change_payer, change_ruleset) == {"case": 0, "changed": 4}
     assert await race(change_ruleset, change_payer) == {"case": 0, "changed": 4}
-    both = {"case": 1, "changed": 0}
-    assert await race(insert_code, insert_code) == both
+    for first in (insert_code, insert_task):
+        assert await race(first, insert_code) == {"case": 1, "changed": 0}
     await north.ruleset("73721", {"requirements": ["Of the other code"]})
-    await north.unheld("UPDATE rulesets SET procedure = '73721' WHERE payer = $1 AND procedure = '73721'", PAYER)
     assert await race(change_payer, insert_for_changed) == {"case": 0, "changed": 2}
     assert await race(insert_for_changed, change_payer) == {"case": 0, "changed": 2}
     await race(switch_off, insert_code)
@@ -202,6 +210,15 @@ async def test_at_the_same_time(north: Asking, database: TestDatabase) -> None:
     assert await race(delete_ruleset, insert_code) == {"case": 0, "changed": 0}
     for connection in (one, two):
         await connection.close()
+
+
+async def _as_at_first(north: Asking, case: str, changed: str) -> None:
+    """One case without codes, one of another payer, no tasks, and rulesets that ask for one thing each."""
+    await north.unheld("DELETE FROM tasks WHERE requirement IS NOT NULL")
+    await north.unheld("DELETE FROM case_codes WHERE case_id = $1", case)
+    await north.unheld("DELETE FROM case_codes WHERE code = '73721'")
+    await north.unheld("UPDATE rulesets SET rules_json = $1", json.dumps({"requirements": REQUIREMENTS[:1]}))
+    await north.unheld("UPDATE cases SET payer = 'Humana' WHERE id = $1", changed)
 
 
 async def _waits(superuser: asyncpg.Connection, connection: asyncpg.Connection, waiting: asyncio.Task[Any]) -> None:
