@@ -64,6 +64,7 @@ def cases() -> list[dict[str, Any]]:
                 "extracted_at": _ago(days=number).isoformat(),
             },
             "metadata_json": {"demo": True} if number % 3 else None,
+            "submitted_at": _ago(days=number * 0.75),
             "final_status": _STATUSES[number % len(_STATUSES)],
         }
         for number in range(1, 13)
