@@ -54,8 +54,8 @@ class WorklistQuery(BaseModel, extra="forbid"):
         description="Of this payer, in upper or lower case.",
         json_schema_extra=_undefaulted,
     )
-    page: int = Field(1, alias="__page", ge=1, lt=2**31)
-    page_size: int = Field(MAX_ROWS, alias="__page_size", ge=1, le=MAX_ROWS)
+    page: int = Field(1, alias="__page", ge=1, lt=2**31, description="Counts from 1.")
+    page_size: int = Field(MAX_ROWS, alias="__page_size", ge=1, le=MAX_ROWS, description="Rows of a page.")
 
     @model_validator(mode="before")
     @classmethod

@@ -64,6 +64,7 @@ def cases() -> list[dict[str, Any]]:
                 "extracted_at": _ago(days=number).isoformat(),
             },
             "metadata_json": {"demo": True} if number % 3 else None,
+            "submitted_at": _ago(days=number * 0.75),
             "outcome": _outcome(number),
         }
         for number in range(1, 13)
