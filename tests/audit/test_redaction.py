@@ -17,6 +17,7 @@ from tenancy.catalog import served_tables, tenant_tables
 from tenancy.engine import FastlaneEngine
 from tenancy.tables import Role
 from tests.audit.sealing import seal
+from tests.cases.stored import decide_all
 from tests.clinics import Clinic
 from tests.cluster import TestDatabase
 
@@ -61,24 +62,13 @@ def holding(dump: dict[str, list[str]], clinic: Clinic | None = None) -> set[str
     }
 
 
-async def decide(superuser: asyncpg.Connection) -> set[str]:
-    """Denies the cases that are there, and loads an approved one beside each. Returns what holds the value of both."""
-    await superuser.execute(f"UPDATE cases SET status = 'denied', denial_reason = {FILLINGS['text']}")
-    copied = "tenant_id, created_by, member_id_hash, payer, priority, diagnosis_codes, confidence_json, extracted_data"
-    await superuser.execute(
-        f"INSERT INTO cases ({copied}, status, authorization_number) "
-        f"SELECT {copied}, 'approved', {FILLINGS['text']} FROM cases"
-    )
-    return {"denial_reason", "authorization_number"}
-
-
 async def fill(superuser: asyncpg.Connection) -> set[str]:
     """Writes the value into each column that can hold it, of all tenants. Returns the tables."""
     closed = {column._meta.name for table in served_tables() for column in table._meta.columns if column._meta.choices}
     kept = closed | {"slug", "auth_id", "event_type", "entity_type"}
     tables = [table._meta.tablename for table in tenant_tables() if "trail" not in table._meta.tags]
     filled = set()
-    kept |= await decide(superuser)
+    kept |= await decide_all(superuser, FILLINGS["text"])
     for column in await superuser.fetch(COLUMNS, tables):
         if column["name"] not in kept:
             assignment = f"{column['name']} = {FILLINGS[column['type']]}"
