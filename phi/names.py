@@ -83,6 +83,12 @@ def find_names_with_age(text: str, lower: str) -> Iterator[Span]:
         yield from _names_in_front(text, lower)
 
 
+def is_person(text: str) -> bool:
+    """Whether the text is a person's name, and nothing else."""
+    tokens = tokens_at(text, 0)
+    return len(tokens) > 1 and name_end("about", tokens, shouted=False) == tokens[-1].end == len(text)
+
+
 def _places(text: str, lower: str, match: re.Match[str]) -> Iterator[tuple[Label, int]]:
     """Where a name may begin because of this word, and by how strong a label."""
     word, at = match[0], match.end()

@@ -35,8 +35,8 @@ def identified(sentences: str = "identified.txt", number: int = IDENTIFIERS) -> 
         kind, turn = KINDS[index % len(KINDS)], index // len(KINDS)
         text = by_kind[kind][turn % len(by_kind[kind])]
         identifier = drawn(random, "last" if "{last}" in text else kind)
-        hidden = re.sub(rf"\{{(?:{kind}|last)\}}", lambda _, value=identifier: value, text)
-        yield Identified(kind, identifier, _filled(random, hidden))
+        text = text.replace(f"{{{kind}}}", identifier).replace("{last}", identifier)
+        yield Identified(kind, identifier, _filled(random, text))
 
 
 def clean(sentences: str = "clean.txt", number: int = CLEAN) -> Iterator[str]:
