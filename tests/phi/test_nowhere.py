@@ -100,7 +100,6 @@ async def in_bulk(client: httpx.AsyncClient, north: Clinic, texts: Sequence[str]
         user = {"email": f"u{number}@example.com", "name": f"{text} 123-45-6789", "role": "staff"}
         yield await client.post("/api/users/", json=user, headers={**headers, "Prefer": "resolution=merge-duplicates"})
         yield await client.patch("/api/cases/?payer=Cigna", json={"metadata_json": {"note": text}}, headers=headers)
-        yield await client.patch(f"/api/cases/?payer={quote(text)}", json={"priority": "low"}, headers=headers)
 
 
 async def beside_the_body(client: httpx.AsyncClient, north: Clinic, items: Sequence[Identified]) -> Sent:
