@@ -90,7 +90,7 @@ class Problem(Exception):
             "title": title,
             "status": self.status,
             "detail": masked(self.detail),
-            "instance": "/".join(map(shown, instance.split("/"))),
+            "instance": "/".join(map(shown, masked(instance).split("/"))),
             "request_id": request_id,
         }
         if self.errors:

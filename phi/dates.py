@@ -32,7 +32,8 @@ _FILLER = (
     r"(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day|is|was|of|on|in|the|as|listed|recorded|reads?|given|entered|shown|"
     r"stated|registered|(?:reported|noted|documented|confirmed|verified) as|for|this|her|his|their|patient|pt|member|"
     r"subscriber|child|prematurely|preterm|sex|gender|age|ethnicity|at term|at home|at \d{1,2} weeks(?: gestation)?|"
-    r"in [a-z][a-z. ]{1,24}(?:, ?[a-z]{2})? on|yyyy|mm|dd|full|date|value|record|file|a|be|to)"
+    r"in [a-z][a-z. ]{1,24}(?:, ?[a-z]{2})? on|yyyy|mm|dd|full|date|value|record|file|form|application|sheet|"
+    r"referral|license|portal|card|a|be|to)"
 )
 _BEFORE = re.compile(
     rf"(?:{_LABEL}|\bdob(?=\d)|(?<=[(,])\s?b\.)(?:[\s:=#\"'()\[\]<>*|,;/.-]{{0,6}}\b{_FILLER}\b(?:'s)?){{0,6}}"

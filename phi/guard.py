@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from phi.exemptions import EVERY_KIND, exempt_kinds
 from phi.keys import kind_of_key, words_of
 from phi.kinds import Kind
-from phi.masking import shown
+from phi.masking import STAR, kinds_of_name, shown
 from phi.recognisers import kinds_in
 from phi.words import words
 
@@ -70,8 +70,9 @@ def _in_object(table: str, path: Path, above: str, value: Mapping[str, Any]) -> 
             yield Finding((*path, shown(key)), kind.of_key)
             continue
         name = key
-        if may_be_value and (name := shown(key)) != key:
-            yield from (Finding((*path, name), kind.of_value) for kind in kinds_in(key) or (Kind.member_id,))
+        if may_be_value and (kinds := kinds_of_name(key)):
+            name = STAR
+            yield from (Finding((*path, name), kind.of_value) for kind in kinds)
         if isinstance(item, str):
             if pair is not None and key in _PAIR_VALUES and item.strip():
                 yield Finding((*path, name), pair.of_value)

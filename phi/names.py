@@ -35,9 +35,9 @@ _NAMED = re.compile(rf"(?:'s|s')?[ _-]{{1,2}}{_OWN_NAMES}{_JOIN}")
 _NAME_OF = re.compile(rf" of (?:the |this |our )?{any_of(_PERSONS)}\b{_JOIN}")
 _NAME_IS = re.compile(rf"(?:\s{{0,2}}\([^()]{{0,30}}\))?\s{{0,2}}(?:[:=|]|\b(?:is|was)\b|-\s)\s{{0,3}}{_OPEN}")
 _COLON = re.compile(rf"(?:'s)?(?:\s{{0,2}}\([^()]{{0,30}}\))?\s{{0,2}}(?:[:=|#]{{1,2}}|\s-{{1,2}}\s)\s{{0,3}}{_OPEN}")
-_DIRECT = re.compile(r"(?:\s{1,2}|,\s{0,2}|\s?\()(?:(?:is|was|named|called|known as|identified as)\s{1,2})?")
+_DIRECT = re.compile(r"(?:\s?\(|\s{1,2}|,\s{0,2})(?:(?:is|was|named|called|known as|identified as)\s{1,2})?")
 _TITLE = re.compile(r"\.?\s{0,2}")
-_OF = re.compile(r"(?: (?:of|for|is|by|today|back|with|to)\b){0,2}[\s:,-]{1,3}(?:(?:our|my|the|your) )?")
+_OF = re.compile(r"(?: (?:of|for|is|by|today|back|with|to)\b){0,2}[\s:,-]{1,3}(?:(?:our|my|your) )?")
 _AGE = re.compile(
     r",?\s{1,2}(?:\(|is |was )?(?:an? |the |our )?(?:\d{1,3}[- ]?(?:years?|yrs?|y\.?/?o\b|y\.o|months?|weeks?|days?)|"
     r"\(?\d{1,3}\s?(?:f|m|yo|y)\b|\(?(?:age|aged) \d{1,3})"
@@ -49,7 +49,7 @@ _BEHIND = re.compile(
 )
 _CAPITALISED = re.compile(r"(?<![\w'-])[^\W\d_a-z](?:[^\W\d_]|[-'.](?=[^\W\d_])){0,30}\.?,? [^\W\d_]")
 _THING_BEFORE = re.compile(
-    r"\b(?:drug|brand|generic|trade|file|procedure|payer|payor|plan|facility|provider|physician|doctor|prescriber|"
+    r"\b(?:rep|representative|agent|clerk|staff|employee|manager|coordinator|drug|brand|generic|trade|file|procedure|payer|payor|plan|facility|provider|physician|doctor|prescriber|"
     r"hospital|clinic|practice|test|lab|laboratory|device|product|medication|medicine|diagnosis|insurance|insurer|"
     r"carrier|company|organization|pharmacy|surgeon|radiologist|group|center|vendor|supplier|manufacturer|study|program|"
     r"policy|document|form|code|field|column|table|template|user|host|domain|species|gene|organism|compound|therapy|"
@@ -81,6 +81,12 @@ def find_names_with_age(text: str, lower: str) -> Iterator[Span]:
     """`Jane Roe, a 54-year-old woman`."""
     if _HAS_AGE.search(lower):
         yield from _names_in_front(text, lower)
+
+
+def is_person(text: str) -> bool:
+    """Whether the text is a person's name, and nothing else."""
+    tokens = tokens_at(text, 0)
+    return len(tokens) > 1 and name_end("about", tokens, shouted=False) == tokens[-1].end == len(text)
 
 
 def _places(text: str, lower: str, match: re.Match[str]) -> Iterator[tuple[Label, int]]:

@@ -4,7 +4,7 @@ The Medicare format: https://www.cms.gov/medicare/new-medicare-card/understandin
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import phonenumbers
 from stdnum.us import ssn
@@ -87,22 +87,10 @@ def find_ssns(text: str, lower: str) -> Iterator[Span]:
 
 def find_phones(text: str, lower: str) -> Iterator[Span]:
     """In the North American ways to write one, from abroad with a plus, and whatever is called a phone number."""
-    for match in _PHONE.finditer(text):
-        if _is_called(lower, match.start()) or _is_written_as_phone(match, lower):
-            yield Span(match.start(), match.end(), Kind.phone)
-    for match in _TEN.finditer(text):
-        if _is_called(lower, match.start()) or _is_ten_digits_of_phone(match, lower):
-            yield Span(match.start(), match.end(), Kind.phone)
-    for match in _ABROAD.finditer(text):
-        if _is_valid(match[0].replace("+ ", "+"), None):
-            yield Span(match.start(), match.end(), Kind.phone)
-    for match in _LOCAL.finditer(text):
-        is_of_films = match[0].startswith("555") and len(match[0]) == 8
-        if is_of_films and not is_code(lower, match.start()):
-            yield Span(match.start(), match.end(), Kind.phone)
-    for match in _LABELLED.finditer(text):
-        if _CALL_CLOSE.search(before(lower, match.start(), 60)) and not DATE.match(lower, match.start()):
-            yield Span(match.start(), match.end(), Kind.phone)
+    for pattern, is_phone in _PHONES:
+        for match in pattern.finditer(text):
+            if is_phone(match, lower):
+                yield Span(match.start(), match.end(), Kind.phone)
 
 
 def find_mbis(text: str) -> Iterator[Span]:
@@ -115,13 +103,16 @@ def _is_labelled_ssn(lower: str, start: int) -> bool:
     return _SSN_BEFORE.search(before(lower, start)) is not None
 
 
-def _is_called(lower: str, start: int) -> bool:
-    found = _CALL_NEAR.search(before(lower, start, 60))
-    return found is not None and not is_code(lower, start)
+def _is_called(match: re.Match[str], lower: str) -> bool:
+    """Whether somebody is to be called there."""
+    found = _CALL_NEAR.search(before(lower, match.start(), 60))
+    return found is not None and not is_code(lower, match.start())
 
 
 def _is_written_as_phone(match: re.Match[str], lower: str) -> bool:
     """Blanks alone also part the numbers of a table; dashes, dots and parentheses are a phone number's."""
+    if _is_called(match, lower):
+        return True
     if match["p"] is not None or (("-" in match["a"] or "." in match["a"]) and match["b"]):
         return not is_called_code(lower, match.start())
     digits = "".join(re.findall(r"\d", match[0]))
@@ -130,10 +121,37 @@ def _is_written_as_phone(match: re.Match[str], lower: str) -> bool:
 
 def _is_ten_digits_of_phone(match: re.Match[str], lower: str) -> bool:
     """Without any sign between the digits: an area that exists, and no code, quantity or time."""
+    if _is_called(match, lower):
+        return True
     digits = match[0]
     if is_code(lower, match.start()) or _HOUR.fullmatch(digits) or _UNIT_AFTER.match(lower, match.end()):
         return False
     return digits[-10] not in "01" and (len(digits) == 10 or digits[0] == "1") and _is_valid(digits, "US")
+
+
+def _is_from_abroad(match: re.Match[str], lower: str) -> bool:
+    del lower
+    return _is_valid(match[0].replace("+ ", "+"), None)
+
+
+def _is_of_films(match: re.Match[str], lower: str) -> bool:
+    """Seven digits without an area are a phone number by themselves only where nobody has it: 555-0123."""
+    return match[0].startswith("555") and not is_code(lower, match.start())
+
+
+def _is_called_closely(match: re.Match[str], lower: str) -> bool:
+    """Whatever it looks like, if it is no date: `fax 020 7946`."""
+    start = match.start()
+    return _CALL_CLOSE.search(before(lower, start, 60)) is not None and not DATE.match(lower, start)
+
+
+_PHONES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], bool]], ...] = (
+    (_PHONE, _is_written_as_phone),
+    (_TEN, _is_ten_digits_of_phone),
+    (_ABROAD, _is_from_abroad),
+    (_LOCAL, _is_of_films),
+    (_LABELLED, _is_called_closely),
+)
 
 
 def _stands_alone(text: str, match: re.Match[str]) -> bool:

@@ -8,7 +8,7 @@ from phi.spans import Span, lowered, plain
 
 SHORTEST = 5
 _DIGITS = re.compile(r"\d+")
-_UUID = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b")
+UUID = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b")
 _SIGNS = (" ", ":", "#", "=", "@", "555-")
 
 
@@ -17,7 +17,7 @@ def recognise(text: str) -> list[Span]:
     if len(text) < SHORTEST:
         return []
     if text.count("-") > 3:
-        text = _UUID.sub("u" * 36, text)  # The id of a row has digits by chance.
+        text = UUID.sub("u" * 36, text)  # The id of a row has digits by chance.
     lower = lowered(text)
     if len(text) < 9 and "mr" not in lower and not any(sign in text for sign in _SIGNS):
         return []  # A code, or a single word.

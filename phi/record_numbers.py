@@ -51,7 +51,7 @@ _DIRECT = {
 }
 # "ID" alone is anything's; these words before it make it a person's. So do a sentence's start and a comma.
 _PERSONAL_ID = re.compile(
-    r"(?:^|[.;:(\[\n\"]\s*|\b(?:aetna|cigna|humana|uhc|unitedhealthcare|united|bcbs|shield|anthem|kaiser|molina|centene|"
+    r"(?:^|[.,;:(\[\n\"]\s*|\b(?:aetna|cigna|humana|uhc|unitedhealthcare|united|bcbs|shield|anthem|kaiser|molina|centene|"
     r"medicare|medicaid|tricare|wellcare|member|subscriber|patient|patient's|pt|insured|insurance|policy|health|card|"
     r"health plan|shows|lists|reads|says|is|has|with|under|and|the|new|old|correct|wrong|his|her|their|member's|photo|"
     r"subscriber's|beneficiary|enrollee|payer's|payor's)\s)$"
@@ -110,9 +110,8 @@ def _is_persons(lower: str, match: re.Match[str], kind: Kind) -> bool:
     if kind is Kind.mrn:
         return not (label.startswith(("record", "file", "account", "acct")) and _ENCLOSED.search(ahead))
     if label.startswith("id"):
-        if re.match(r"id(?!\s?(?:#|card|number|num|no\b))", label) and not re.search(r"\w\s$", ahead):
-            return _PLAIN_ID.search(label) is not None
-        return _PERSONAL_ID.search(ahead) is not None
+        is_bare = re.match(r"id(?!\s?(?:#|card|number|num|no\b))", label) and not re.search(r"\w\s$", ahead)
+        return _PERSONAL_ID.search(ahead) is not None and (not is_bare or _PLAIN_ID.search(label) is not None)
     if label.startswith(("policy", "coverage", "health", "sub", "mem ")):
         return not _NOT_PERSONAL.search(ahead)
     return True

@@ -19,7 +19,7 @@ _CODE = (
     r"pre-?auth(?:orization)?|prior auth(?:orization)?|claim|case|order|accession|acc|lot|batch|serial|model|catalog|"
     r"part|item|invoice|ticket|tracking|confirmation|request|transaction|document|specimen|sample|study|trial|protocol|"
     r"version|code|concept|procedure|policy|bulletin|ncd|lcd|drg|bin|pcn|license|device|cohort|trace|build|tax|ein|"
-    r"job|approval|denial|cert(?:ification)?|precert(?:ification)?|notification|receipt|check|remit(?:tance)?|eob|icn|"
+    r"job|submission|encounter|visit|id|identifier|approval|denial|cert(?:ification)?|precert(?:ification)?|notification|receipt|check|remit(?:tance)?|eob|icn|"
     r"dcn|tcn|episode|intake|srn?|po|rx|prescription|product|sku|terminal|stock|referral|determination|decision|appeal|session|message|event|isbn|pmid|pmcid|doi|dicom|uid|ruleset|"
     r"(?:group|plan|payer|provider|facility|pharmacy|clinic|vendor|site|taxonomy|location|practice)\s+"
     r"(?:id|identifier|number|num|no|code|#))\b"

@@ -14,6 +14,7 @@ from piccolo.table import Table
 
 from api.query.relations import Relation, relations_of
 from api.query.values import find_column, refuse, visible_columns
+from phi.masking import shown
 
 MAX_DEPTH = 3
 MAX_RELATED = 1000
@@ -100,7 +101,9 @@ def _relation(table: type[Table], key: str, parameter: str) -> Relation:
     found = relations.get(key) or by_column.get(key)
     if found is None:
         name = table._meta.tablename
-        refuse(parameter, f"names {key!r}, no relation of {name}; its relations are {', '.join(sorted(relations))}")
+        refuse(
+            parameter, f"names {shown(key)!r}, no relation of {name}; its relations are {', '.join(sorted(relations))}"
+        )
     return found
 
 

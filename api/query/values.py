@@ -27,6 +27,7 @@ from piccolo.table import Table
 
 from api.problems import Problem
 from api.times import in_range
+from phi.masking import masked, shown
 
 MAX_VALUES = 200
 MAX_REPEATS = 100
@@ -41,7 +42,8 @@ INTEGER_BITS: dict[type[Column], int] = {SmallInt: 16, Integer: 32, BigInt: 64}
 
 def refuse(name: str, why: str) -> NoReturn:
     """Raises the `Problem` 400 that names a parameter."""
-    raise Problem(400, f"Parameter {name} {why}.")
+    named = ".".join(map(shown, masked(name).split(".")))
+    raise Problem(400, f"Parameter {named} {why}.")
 
 
 def visible_columns(table: type[Table]) -> list[Column]:
@@ -56,7 +58,7 @@ def find_column(table: type[Table], column_name: str, parameter: str) -> Column:
         if column._meta.name == column_name:
             return column
     accepted = ", ".join(column._meta.name for column in columns)
-    refuse(parameter, f"names {column_name!r}, no column of {table._meta.tablename}; its columns are {accepted}")
+    refuse(parameter, f"names {shown(column_name)!r}, no column of {table._meta.tablename}; its columns are {accepted}")
 
 
 def typed(column: Column, value: str) -> Any:

@@ -1,8 +1,9 @@
 """The corpora of the two figures: 500 synthetic identifiers of eight kinds, and 2,000 clean clinical sentences.
 
 The sentences are written by hand, in the words of those who request and review authorizations, and know nothing of
-the rules. The second corpus was written when the rules stood, in other words. Before they learned from it, they found
-97 % of its identifiers and refused 1.7 % of its clean sentences: that is what to expect of texts that nobody has seen.
+the rules. The later ones were written when the rules stood, in other words. Before the rules learned from them, they
+found 97 and 98 % of the identifiers of the second and the third, and refused 1.7 and 1.0 % of the clean sentences of
+the second and the fourth: that is what to expect of texts that nobody has seen.
 """
 
 import re
@@ -14,7 +15,12 @@ from tests.phi.vocabulary import FOLDER, drawn
 
 IDENTIFIERS, CLEAN = 500, 2_000
 KINDS = ("ssn", "phone", "email", "dob", "mrn", "member", "name", "mbi")
-CORPORA = (("identified.txt", "clean.txt"), ("identified_2.txt", "clean_2.txt"), ("identified_2.txt", "clean_3.txt"))
+CORPORA = (
+    ("identified.txt", "clean.txt"),
+    ("identified_2.txt", "clean_2.txt"),
+    ("identified_3.txt", "clean_3.txt"),
+    ("identified_3.txt", "clean_4.txt"),
+)
 _BLANK = re.compile(r"\{(\w+)\}")
 
 
@@ -35,8 +41,8 @@ def identified(sentences: str = "identified.txt", number: int = IDENTIFIERS) -> 
         kind, turn = KINDS[index % len(KINDS)], index // len(KINDS)
         text = by_kind[kind][turn % len(by_kind[kind])]
         identifier = drawn(random, "last" if "{last}" in text else kind)
-        hidden = re.sub(rf"\{{(?:{kind}|last)\}}", lambda _, value=identifier: value, text)
-        yield Identified(kind, identifier, _filled(random, hidden))
+        text = text.replace(f"{{{kind}}}", identifier).replace("{last}", identifier)
+        yield Identified(kind, identifier, _filled(random, text))
 
 
 def clean(sentences: str = "clean.txt", number: int = CLEAN) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """What fills the blanks of the sentences: synthetic identifiers, none of a real person, and clinical words."""
 
 import re
+from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
@@ -15,7 +16,7 @@ def drawn(random: Random, name: str) -> str:
     """A value for the blank of that name."""
     if name in WORDS:
         return re.sub("#", lambda _: random.choice(_DIGITS), random.choice(WORDS[name]))
-    makers = {
+    makers: Mapping[str, Callable[[Random], str]] = {
         "ssn": _ssn, "phone": _phone, "email": _email, "dob": _birth_date, "mrn": _mrn, "member": _member_id,
         "mbi": _mbi,
         "name": _name, "date": _date, "year": lambda random: str(random.randrange(2009, 2027)),
