@@ -15,7 +15,11 @@ from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api import idempotency
+from api.accepting import PATH as ACCEPT_PATH
+from api.accepting import AcceptInvitation
 from api.admin import AdminGate
+from api.admin_door import AdminDoor, OwnHost, Unlimited
+from api.authenticator_page import AuthenticatorPage, serve_setup
 from api.crud.actions import ActionEndpoint
 from api.crud.endpoints import TenantCRUD
 from api.event_stream.endpoint import EventStream
@@ -38,9 +42,11 @@ from audit.tables import AccessLog, AuditLog, Event
 from cases.tables import Case, CaseCode, Ingestion, Ruleset, Task
 from cases.workflow import decided_by_few, opens_as_pending
 from tenancy.actions import Action
+from tenancy.authenticators import Authenticators
 from tenancy.databases import Databases
 from tenancy.engine import FastlaneEngine
 from tenancy.identity import IdentityDirectory
+from tenancy.invitations import INVITE
 from tenancy.operators import Operator, OperatorSession
 from tenancy.rate_limit import RateLimiter
 from tenancy.rules import Rule
@@ -51,6 +57,7 @@ from tenancy.tables import Tenant, User
 from tenancy.tokens import TokenVerifier
 
 VERSION = "0.1.0"
+SITE_NAME = "Prior-Auth Fastlane"
 EXPOSED_HEADERS = (
     *("Content-Disposition", "Content-Range", "ETag", "Idempotent-Replayed", "Link", "Location"),
     *("Preference-Applied", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"),
@@ -62,7 +69,7 @@ TABLES: Mapping[str, Sequence[type[Table]]] = {
     "Audit": (Event, AuditLog, AccessLog),
 }
 RULES: Mapping[type[Table], Sequence[Rule]] = {Case: (decided_by_few, opens_as_pending)}
-ACTIONS: Mapping[type[Table], Sequence[Action]] = {}
+ACTIONS: Mapping[type[Table], Sequence[Action]] = {User: (INVITE,)}
 # Of which each look at a single row is on the trail, under this name.
 VIEWED: Mapping[type[Table], str] = {Case: "case", Ingestion: "ingestion"}
 
@@ -87,21 +94,26 @@ def create_app(settings: Settings | None = None) -> Any:
     routes = service_routes(engine, metrics, served, ACTIONS, VERSION)
     lifespan = [lambda _: open_pool(engine, settings, recorder), lambda _: sealing(engine, metrics.registry)]
     service = litestar(routes, lifespan=lifespan)
+    verifier = TokenVerifier.from_settings(settings)
     api = TenantScopeMiddleware(
         tables,
         engine,
-        TokenVerifier.from_settings(settings),
+        verifier,
         directory,
         IdempotencyKeys(derived_key(settings, idempotency.PURPOSE)),
         looks,
         RateLimiter.from_settings(engine, settings),
     )
-    admin = AdminGate(built_when_used(lambda: admin_app(settings)), served, engine, directory, looks, VIEWED)
+    accepting = AcceptInvitation(api, engine, verifier, directory, looks)
+    is_production = settings.is_production
+    stock_admin = built_when_used(lambda: admin_app(settings))
+    gate = AdminGate(stock_admin, served, engine, directory, looks, VIEWED, is_production=is_production)
+    admin = AdminDoor(gate, engine, is_production=is_production)
     app: Any = Gateway(
-        [("/api", with_slash(api)), ("/admin", admin)],
+        [(ACCEPT_PATH, with_slash(accepting)), ("/api", with_slash(api)), ("/admin", admin)],
         service,
         metrics,
-        SecurityHeaders(is_production=settings.is_production),
+        SecurityHeaders(is_production=is_production),
     )
     if settings.cors_origins:  # Around the gateway, so that a browser can read a refusal too.
         app = CORSMiddleware(
@@ -181,7 +193,8 @@ def answer_exception(request: Any, error: Exception) -> Response[bytes]:
 
 def admin_app(settings: Settings) -> Any:
     """Piccolo Admin over the nine tables. Operators and sessions are not among them."""
-    return create_admin(
+    authenticators = Authenticators(settings, SITE_NAME)
+    admin = create_admin(
         [
             TableConfig(
                 table,
@@ -193,7 +206,12 @@ def admin_app(settings: Settings) -> Any:
         ],
         auth_table=Operator,
         session_table=OperatorSession,
-        site_name="Prior-Auth Fastlane",
+        site_name=SITE_NAME,
         production=settings.is_production,
         auto_include_related=False,
+        rate_limit_provider=Unlimited(),
+        allowed_hosts=OwnHost(),
+        mfa_providers=[authenticators],
     )
+    serve_setup(admin, AuthenticatorPage(authenticators))
+    return admin

@@ -16,6 +16,7 @@ from api.crud.execution import fetch
 from api.crud.models import field_errors
 from api.encoding import dump_json
 from api.exchange import Receive, Scope, Send, body_of
+from api.idempotency import NO_STORE
 from api.looks import Listing, View, leave_look
 from api.problems import FieldError, Problem, invalid, not_found
 from api.query.parse import parse_query
@@ -94,7 +95,8 @@ class ActionEndpoint:
             case Told(document):
                 if row_id is not None and self._viewed is not None:
                     leave_look(request.scope, View(self._viewed, row_id))
-                return json_answer(dump_json(document))
+                headers = {"Cache-Control": NO_STORE} if self._action.is_secret else {}
+                return json_answer(document, self._action.status, headers)
 
     async def _bodies(self, ids: Sequence[UUID]) -> Mapping[UUID, bytes]:
         """The rows as they are stored; what is deleted meanwhile is not there."""
