@@ -18,8 +18,8 @@ from tenancy.operators import Operator
 
 SETUP = "/api/mfa-setup/"
 _TITLE = "Authenticator app"
-_SECRET = '<p><label>Password <input type="password" name="password" required autocomplete="off"></label></p>'
-_CODE = '<p><label>Code <input name="code" required autocomplete="one-time-code" maxlength="20"></label></p>'
+_FIRST_FACTOR = '<p><label>Password <input type="password" name="password" required autocomplete="off"></label></p>'
+_SECOND_FACTOR = '<p><label>Code <input name="code" required autocomplete="one-time-code" maxlength="20"></label></p>'
 _BACK = '<p><a href="../../">Back to the admin</a></p>'
 # What the admin's page asks for before it shows anything.
 _UNTIL_ENROLLED: dict[str, Any] = {
@@ -52,10 +52,10 @@ class AuthenticatorPage:
     async def _shown(self, request: Request, fault: str = "", status: int = 200) -> Response:
         if await self._authenticators.is_user_enrolled(request.user.user):
             text = "<p>Your login asks for a code of your authenticator app.</p>"
-            form = _form(request, "remove", _SECRET + _CODE, "Do without it")
+            form = _form(request, "remove", _FIRST_FACTOR + _SECOND_FACTOR, "Do without it")
         else:
             text = "<p>With an authenticator app on your phone, your password alone opens nothing.</p>"
-            form = _form(request, "begin", _SECRET, "Set it up")
+            form = _form(request, "begin", _FIRST_FACTOR, "Set it up")
         return _page(f"{_fault(fault)}{text}{form}{_BACK}", status)
 
     async def _done(self, request: Request) -> Response:
@@ -116,7 +116,7 @@ def _form(request: Request, action: str, fields: str, button: str) -> str:
 
 
 def _confirmation(request: Request) -> str:
-    return _form(request, "confirm", _CODE, "Confirm")
+    return _form(request, "confirm", _SECOND_FACTOR, "Confirm")
 
 
 def _instructions(key: str, link: str, codes: list[str]) -> str:

@@ -63,11 +63,15 @@ BEGIN
     -- One after the other in each tenant. Where the tenant is gone its users go too.
     PERFORM FROM public.tenants t WHERE t.id = OLD.tenant_id FOR NO KEY UPDATE;
     IF FOUND THEN
-        -- Locked, so that it is seen as it is now by a transaction that reads an older snapshot too. What is locked
-        -- already is about to be deleted, perhaps by who waits for the lock above.
-        PERFORM FROM public.users u
-          WHERE u.tenant_id = OLD.tenant_id AND u.role = 'admin' AND u.is_active
-          LIMIT 1 FOR KEY SHARE SKIP LOCKED;
+        IF current_setting('transaction_isolation') = 'repeatable read' THEN
+            -- It reads as of its first statement: only a lock finds out that the row has changed since.
+            PERFORM FROM public.users u
+              WHERE u.tenant_id = OLD.tenant_id AND u.role = 'admin' AND u.is_active
+              LIMIT 1 FOR SHARE SKIP LOCKED;
+        ELSE
+            PERFORM FROM public.users u
+              WHERE u.tenant_id = OLD.tenant_id AND u.role = 'admin' AND u.is_active LIMIT 1;
+        END IF;
         IF NOT FOUND THEN
             RAISE EXCEPTION USING ERRCODE = 'FL409', COLUMN = TG_ARGV[0],
                 MESSAGE = 'a tenant keeps an active admin: make somebody else one first';
