@@ -198,11 +198,13 @@ async def test_many_at_once(engine: FastlaneEngine, superuser: asyncpg.Connectio
     assert await superuser.fetchval("SELECT count(*) FROM tenancy.attempt_windows") == 2
 
 
-async def test_nobody_is_told_who_exists(running: Running) -> None:
+async def test_nobody_is_told_who_exists(running: Running, superuser: asyncpg.Connection) -> None:
     """Of a known name and a wrong password, an unknown name and a disabled operator the answers are one: the status,
     the body and the headers."""
     await add()
-    names = ("north-admin", "nobody", "n" * 101)
+    await add(Role.staff)
+    await superuser.execute("UPDATE operators SET active = false WHERE username = 'north-staff'")
+    names = ("north-admin", "north-staff", "nobody", "n" * 101)
     async with visitor(running.url) as client:
         answers = [await log_in(client, name, WRONG) for name in names]
     assert len({(answer.status_code, answer.text, said(answer)) for answer in answers}) == 1
