@@ -32,9 +32,9 @@ class People:
         token = DevelopmentKeys(self._settings.data_dir).sign(subject, self._settings, minutes=5)
         return {"Authorization": f"Bearer {token}"}
 
-    async def invite(self, user: UUID, role: Role = Role.admin, **headers: str) -> httpx.Response:
-        all_headers = self._clinic.headers(role) | headers
-        return await self.client.post(f"/api/users/{user}/invite/", headers=all_headers)
+    async def invite(self, user: UUID, role: Role = Role.admin, key: str = "") -> httpx.Response:
+        headers = self._clinic.headers(role) | ({"Idempotency-Key": key} if key else {})
+        return await self.client.post(f"/api/users/{user}/invite/", headers=headers)
 
     async def accept(self, subject: str, code: object) -> httpx.Response:
         return await self.client.post(ACCEPT, json={"code": code}, headers=self.headers(subject))
@@ -161,7 +161,7 @@ async def test_one_of_two_becomes_the_user(people: People, clinics: Clinics, sup
     other = (await people.invite(UUID(created.json()["id"]))).json()["code"]
     await superuser.execute("UPDATE users SET auth_id = NULL WHERE id = $1", spare)
     code = (await people.invite(spare)).json()["code"]
-    answers = await asyncio.gather(people.accept("greedy", code), people.accept("greedy", other))
+    answers = await asyncio.gather(*(people.accept("greedy", one) for one in (code, other)))
     assert sorted(answer.status_code for answer in answers) == [200, 409]
 
 
@@ -170,7 +170,7 @@ async def test_a_repeated_invitation_is_stored_nowhere(
 ) -> None:
     """Under an Idempotency-Key the code is made anew, and the answer, which shows it, is not kept."""
     spare = clinics[0].rows["users"]
-    first, second = [(await people.invite(spare, **{"Idempotency-Key": "k"})).json()["code"] for _ in range(2)]
+    first, second = [(await people.invite(spare, key="k")).json()["code"] for _ in range(2)]
     assert await superuser.fetchval("SELECT count(*) FROM idempotency_keys") == 0
     assert (await people.accept("newcomer", first)).status_code == 422
     assert (await people.accept("newcomer", second)).status_code == 200
