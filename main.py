@@ -15,7 +15,11 @@ from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api import idempotency
+from api.accepting import PATH as ACCEPT_PATH
+from api.accepting import AcceptInvitation
 from api.admin import AdminGate
+from api.admin_door import AdminDoor, OwnHost, Unlimited
+from api.authenticator_page import AuthenticatorPage, serve_setup
 from api.crud.actions import ActionEndpoint
 from api.crud.endpoints import TenantCRUD
 from api.event_stream.endpoint import EventStream
@@ -47,10 +51,12 @@ from cases.tables import MEMBER_ID, Case, CaseCode, Ingestion, Ruleset, Task
 from cases.workflow import decided_by_few, failure_is_told, opens_as_pending
 from cases.worklist import WORKLIST
 from tenancy.actions import Action
+from tenancy.authenticators import Authenticators
 from tenancy.databases import Databases
 from tenancy.derivations import Derivers
 from tenancy.engine import FastlaneEngine
 from tenancy.identity import IdentityDirectory
+from tenancy.invitations import INVITE
 from tenancy.operators import Operator, OperatorSession
 from tenancy.phi_notice import announce_gaps
 from tenancy.rate_limit import RateLimiter
@@ -62,6 +68,7 @@ from tenancy.tables import PhiGuard, Tenant, User
 from tenancy.tokens import TokenVerifier
 
 VERSION = "0.1.0"
+SITE_NAME = "Prior-Auth Fastlane"
 EXPOSED_HEADERS = (
     *("Content-Disposition", "Content-Range", "ETag", "Idempotent-Replayed", "Link", "Location"),
     *("Preference-Applied", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"),
@@ -77,7 +84,10 @@ RULES: Mapping[type[Table], Sequence[Rule]] = {
     CaseCode: (code_is_of_its_type,),
     Ingestion: (failure_is_told, metadata_is_of_its_source),
 }
-ACTIONS: Mapping[type[Table], Sequence[Action]] = {Case: (*FOLLOW_UPS, CHECKLIST, WORKLIST, METRICS)}
+ACTIONS: Mapping[type[Table], Sequence[Action]] = {
+    Case: (*FOLLOW_UPS, CHECKLIST, WORKLIST, METRICS),
+    User: (INVITE,),
+}
 # Of which each look at a single row is on the trail, under this name.
 VIEWED: Mapping[type[Table], str] = {Case: "case", Ingestion: "ingestion"}
 
@@ -101,19 +111,25 @@ def create_app(settings: Settings | None = None) -> Any:
     routes = service_routes(engine, metrics, served, actions, VERSION)
     lifespan = [lambda _: open_pool(engine, settings, recorder), lambda _: sealing(engine, metrics.registry)]
     service = litestar(routes, lifespan=lifespan)
+    verifier = TokenVerifier.from_settings(settings)
     api = TenantScopeMiddleware(
         tables,
         engine,
-        TokenVerifier.from_settings(settings),
+        verifier,
         directory,
         IdempotencyKeys(derived_key(settings, idempotency.PURPOSE)),
         looks,
         RateLimiter.from_settings(engine, settings),
     )
+    accepting = AcceptInvitation(api, engine, verifier, directory, looks)
+    is_production = settings.is_production
     pictures = Overview(built_when_used(lambda: admin_app(settings)), OVERVIEW)
-    admin = AdminGate(pictures, served, engine, directory, looks, VIEWED, derivers)
-    headers = SecurityHeaders(is_production=settings.is_production)
-    app = Gateway([("/api", with_slash(api)), ("/admin", admin)], service, metrics, headers)
+    gate = AdminGate(pictures, served, engine, directory, looks, VIEWED, derivers, is_production=is_production)
+    admin = AdminDoor(gate, engine, is_production=is_production)
+    headers = SecurityHeaders(is_production=is_production)
+    app = Gateway(
+        [(ACCEPT_PATH, with_slash(accepting)), ("/api", with_slash(api)), ("/admin", admin)], service, metrics, headers
+    )
     return reached_from_outside(app, settings)
 
 
@@ -218,7 +234,8 @@ def answer_exception(request: Any, error: Exception) -> Response[bytes]:
 
 def admin_app(settings: Settings) -> Any:
     """Piccolo Admin over the nine tables. Operators and sessions are not among them."""
-    return create_admin(
+    authenticators = Authenticators(settings, SITE_NAME)
+    admin = create_admin(
         [
             TableConfig(
                 table,
@@ -230,8 +247,13 @@ def admin_app(settings: Settings) -> Any:
         ],
         auth_table=Operator,
         session_table=OperatorSession,
-        site_name="Prior-Auth Fastlane",
+        site_name=SITE_NAME,
         production=settings.is_production,
         auto_include_related=False,
         sidebar_links={OVERVIEW.title: PATH},
+        rate_limit_provider=Unlimited(),
+        allowed_hosts=OwnHost(),
+        mfa_providers=[authenticators],
     )
+    serve_setup(admin, AuthenticatorPage(authenticators))
+    return admin

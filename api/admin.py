@@ -19,6 +19,7 @@ from starlette.responses import RedirectResponse, Response
 
 from api.admin_looks import looks_at_answer
 from api.admin_screening import refusal_of
+from api.authenticator_page import until_enrolled
 from api.crud.derived import refuse_raw
 from api.exchange import (
     ASGIApp,
@@ -29,6 +30,7 @@ from api.exchange import (
     Receive,
     Scope,
     Send,
+    keep_receiving,
     read_body,
     send_response,
 )
@@ -36,6 +38,7 @@ from api.looks import Looks, expect_looks
 from api.overview import is_overview
 from api.problems import Problem, from_exception, not_found
 from phi.masking import holds_identifier
+from tenancy.authenticators import has_authenticator
 from tenancy.context import DatabaseRole
 from tenancy.context import Scope as TenantScope
 from tenancy.derivations import Derivers
@@ -58,7 +61,7 @@ _TABLES = frozenset(table for table, _ in PERMISSIONS)
 # Stock pages that load scripts and fonts from other hosts: the first two are not served, and
 # the third is not needed, because the admin has a login form of its own.
 _STOCK_DOCS = ("/api/docs", "/public/docs")
-_STOCK_LOGIN = "/public/login/"
+STOCK_LOGIN = "/public/login/"
 _HEADERS = [
     (
         b"content-security-policy",
@@ -71,7 +74,7 @@ _HEADERS = [
 # They print errors whole, and with them the values of a request.
 _TALKATIVE_LOGGERS = ("piccolo_api.crud.exceptions", "piccolo_admin.endpoints")
 _ODD_INPUT = (pydantic.ValidationError, ValueError, AttributeError, KeyError, TypeError, RecursionError)
-_LOGIN_PAUSE_SECONDS = 300
+_LOGIN = TenantScope(role=DatabaseRole.authn, actor="login")
 _HEADER_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 
@@ -88,8 +91,11 @@ class AdminGate:
         looks: Looks,
         viewed: Mapping[type[Table], str],
         derivers: Mapping[type[Table], Derivers],
+        *,
+        is_production: bool = False,
     ) -> None:
         self._app = app
+        self._is_production = is_production
         self._engine = engine
         self._directory = directory
         self._looks = looks
@@ -108,7 +114,7 @@ class AdminGate:
         send = _confined(send)
         if path.startswith(_STOCK_DOCS[1]):
             raise not_found()
-        if path == _STOCK_LOGIN and scope["method"] == "GET":
+        if path == STOCK_LOGIN and scope["method"] == "GET":
             await send_response(RedirectResponse(f"{PREFIX}/", 303), scope, send)
         elif path.startswith("/api/") or "//" in path or is_overview(scope["path"]):
             operator = await self._operator(scope)
@@ -118,8 +124,8 @@ class AdminGate:
             if operator is None:
                 raise Problem(401, "Log in first.", headers={"WWW-Authenticate": "Session"})
             await self._run_as(operator, scope, receive, send)
-        elif path.startswith((_STOCK_LOGIN, "/public/logout/")):
-            await self._run(scope, receive, send, TenantScope(role=DatabaseRole.authn, actor="login"))
+        elif path.startswith((STOCK_LOGIN, "/public/logout/")):
+            await self._run(scope, receive, send, _LOGIN)
         else:
             await self._run(scope, receive, send, None)
 
@@ -127,12 +133,22 @@ class AdminGate:
         token = HTTPConnection(scope).cookies.get(SESSION_COOKIE)
         return await self._directory.of_session(token) if token else None
 
+    async def _must_enrol(self, operator: OperatorIdentity) -> bool:
+        """Whether it is an operator of the whole platform, in production, whose password alone would open it."""
+        if not self._is_production or operator.user_id is not None:
+            return False
+        async with self._engine.transaction(scope=_LOGIN):
+            return not await has_authenticator(operator.operator_id)
+
     async def _run_as(self, operator: OperatorIdentity, scope: Scope, receive: Receive, send: Send) -> None:
         who = _bind(operator, Client.of(scope))
         path = scope["path"].removeprefix(PREFIX)
         try:
             if path.startswith(_STOCK_DOCS[0]) or "//" in path:
                 raise not_found()
+            if await self._must_enrol(operator) and (answer := until_enrolled(path)) is not None:
+                await send_response(answer, scope, send)
+                return
             _check_permission(operator, scope["method"], path)
             await self._run(scope, receive, send, who, operator)
         except ClientGone:
@@ -178,11 +194,9 @@ class AdminGate:
         """What went wrong, if anything did."""
         try:
             self._refuse(scope, body)
-            await self._app(scope, _once(body, receive), held.hold)
+            await self._app(scope, keep_receiving(body, receive), held.hold)
         except Exception as error:  # noqa: BLE001  # Explained after the rollback.
             return error
-        if held.status == 429:
-            return Problem(429, "Too many attempts to log in.", headers={"Retry-After": str(_LOGIN_PAUSE_SECONDS)})
         if held.status >= 400 and holds_identifier(held.body.decode("utf-8", "replace")):
             return Problem(held.status, "The request cannot be understood.")
         headers = (value for message in held.messages for _, value in message.get("headers", ()))
@@ -207,17 +221,6 @@ class AdminGate:
             return body
         blank: dict[str, None] = {name: None for name in self._references if values.get(name) == ""}
         return orjson.dumps(values | blank) if blank else body
-
-
-def _once(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives `body`, and then waits for the client to go: a file's response
-    would take an early end for that, and stop."""
-    bodies = [body]
-
-    async def receive_once() -> Message:
-        return {"type": "http.request", "body": bodies.pop(), "more_body": False} if bodies else await receive()
-
-    return receive_once
 
 
 def _confined(send: Send) -> Send:

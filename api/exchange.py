@@ -172,6 +172,17 @@ def replay(body: bytes) -> Receive:
     return receive
 
 
+def keep_receiving(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives `body`, and then waits for the client to go: a file's response
+    would take an early end for that, and stop."""
+    bodies = [body]
+
+    async def receive_once() -> Message:
+        return {"type": "http.request", "body": bodies.pop(), "more_body": False} if bodies else await receive()
+
+    return receive_once
+
+
 @dataclass
 class HeldResponse:
     """Collects a response, so that it can be sent, or not, when the transaction has ended.

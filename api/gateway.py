@@ -18,8 +18,8 @@ from tenancy.permissions import PERMISSIONS
 log = structlog.get_logger()
 
 _API_PARTS = frozenset({"me", *(table for table, _ in PERMISSIONS)})
-_COLLECTION_PATHS = frozenset({"ids", "count", "new", "schema", "references"})
-_ROW_PATHS = frozenset({"history", "restore"})
+_COLLECTION_PATHS = frozenset({"accept", "ids", "count", "new", "schema", "references"})
+_ROW_PATHS = frozenset({"history", "invite", "restore"})
 
 
 class Metrics:

@@ -22,6 +22,7 @@ from phi.masking import holds_identifier
 from tenancy.identity import Identity
 
 PURPOSE = "fastlane/idempotency/1"
+NO_STORE = "no-store"  # The `Cache-Control` of an answer that is kept nowhere.
 KEPT = timedelta(hours=24)
 PURGED_AT_ONCE = 100
 MAX_KEY_LENGTH = 255

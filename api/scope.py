@@ -25,7 +25,7 @@ from api.exchange import (
     replay,
     send_response,
 )
-from api.idempotency import IdempotencyKeys, key_of
+from api.idempotency import NO_STORE, IdempotencyKeys, key_of
 from api.looks import REFUSED, Listing, Looks, expect_looks, leave_look, nobody
 from api.problems import Problem, not_found
 from api.rate_limit import headers as rate_limit_headers
@@ -133,7 +133,7 @@ class TenantScopeMiddleware:
             await send_response(found.response(), scope, held.hold)
             return
         await self._app(scope, replay(body), held.hold)
-        if held.status < 400:
+        if held.status < 400 and held.headers.get("cache-control") != NO_STORE:
             await self._idempotency.store(
                 transaction.connection, identity, key, fingerprint, held.status, held.headers, held.body
             )

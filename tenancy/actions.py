@@ -51,7 +51,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A document, of JSON values, times and UUIDs: 200."""
+    """A document, of JSON values, times and UUIDs: 200, unless the action says 201."""
 
     document: Mapping[str, Any]
 
@@ -64,7 +64,8 @@ class Action:
     """`POST` or `GET` at `/api/{table}/{id}/{name}/`, `/api/{table}/{name}/` or `/api/{name}/`, as `place` says.
 
     `input` is what the body, or the query of a `GET`, holds; `answer` what it tells: a document, or, where it finds
-    rows, the further members of each.
+    rows, the further members of each. `status` is that of a document. What `is_secret` is shown once: no cache keeps
+    it, and under an `Idempotency-Key` it is made anew.
     """
 
     name: str
@@ -76,3 +77,5 @@ class Action:
     method: Literal["GET", "POST"] = "POST"
     input: type[BaseModel] | None = None
     answer: type[BaseModel] | None = None
+    status: Literal[200, 201] = 200
+    is_secret: bool = False

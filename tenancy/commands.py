@@ -1,5 +1,6 @@
 """`piccolo tenancy …`: tokens, URLs, roles, tenants, users and operators."""
 
+import asyncio
 import secrets
 import sys
 import uuid
@@ -8,6 +9,7 @@ from typing import NoReturn
 import asyncpg
 from piccolo.query.functions.aggregate import Count
 
+from tenancy.authenticators import OperatorAuthenticator
 from tenancy.context import DatabaseRole, Scope
 from tenancy.database_url import InvalidDatabaseURL
 from tenancy.operators import Operator
@@ -161,13 +163,14 @@ async def add_operator(username: str, password: str, slug: str = "", email: str 
             user = await User.objects().where(User.email == email).first()
         if user is None:
             raise UnknownUser(f"{slug!r} has no user {email!r} that the operator could act as")
+    hashed = await asyncio.to_thread(Operator.hash_password, password)
     scope = Scope(role=DatabaseRole.platform, actor="script:operators")
     async with database().transaction(scope=scope):
         if await Operator.exists().where(Operator.username == username):
             return False
         await Operator(  # type: ignore[no-untyped-call]  # Piccolo's user has no annotations.
             username=username,
-            password=password,
+            password=hashed,
             email=f"{username}@operators.invalid",
             active=True,
             admin=True,
@@ -176,6 +179,20 @@ async def add_operator(username: str, password: str, slug: str = "", email: str 
             user_id=user.id if user else None,
         ).save()
     return True
+
+
+async def forget_authenticator(username: str) -> None:
+    """
+    Lets an operator who has lost the authenticator app log in with the password alone, and set up another.
+
+    :param username: What the operator logs in with.
+    """
+    table = OperatorAuthenticator
+    async with platform():
+        forgotten = await table.delete().where(table.operator_id.username == username).returning(table.id)
+    if not forgotten:
+        fail(f"no operator {username!r} has an authenticator")
+    print(f"{username} logs in without a code")
 
 
 async def tenant_count() -> int:

@@ -45,6 +45,14 @@ class Operator(BaseUser, tablename="operators", tags=["platform"]):
         await cls.update({cls.last_login: datetime.now()}).where(cls.id == row["id"])
         return int(row["id"])
 
+    @classmethod
+    async def update_password(cls, user: str | int, password: str) -> None:
+        """A new password, hashed in a thread. Raises `ValueError` for one that is too short or too long."""
+        cls._validate_password(password)
+        hashed = await asyncio.to_thread(cls.hash_password, password)
+        whose = cls.username == user if isinstance(user, str) else cls.id == user
+        await cls.update({cls.password: hashed}).where(whose)
+
 
 @cache
 def _nobodys_hash() -> str:

@@ -76,7 +76,13 @@ class User(TenantTable, tablename="users", help_text="A person of one tenant, si
     """`auth_id` is the token's `sub`; the role comes from this row and nowhere else."""
 
     server_columns: ClassVar[tuple[str, ...]] = ("auth_id",)
-    triggers: ClassVar[dict[str, str]] = {"users.e_keep_subject": "tenancy.keep_subject_1 BEFORE INSERT UPDATE"}
+    triggers: ClassVar[dict[str, str]] = {
+        "users.e_keep_subject": "tenancy.keep_subject_1 BEFORE INSERT UPDATE",
+        "users.f_end_sessions": "tenancy.end_sessions_1 AFTER UPDATE OF WHEN",
+        "users.f_keep_active": "tenancy.keep_an_admin_1 AFTER UPDATE OF WHEN",
+        "users.f_keep_admin": "tenancy.keep_an_admin_1 AFTER UPDATE OF WHEN",
+        "users.f_keep_row": "tenancy.keep_an_admin_1 AFTER DELETE WHEN",
+    }
 
     id = UUID(primary_key=True)
     tenant_id = ForeignKey(Tenant, null=False, default=None, on_delete=OnDelete.cascade, index=True)

@@ -177,6 +177,19 @@ async def running(clinics: tuple[Clinic, Clinic], settings: Settings) -> AsyncIt
         yield app
 
 
+@pytest_asyncio.fixture
+async def production(clinics: tuple[Clinic, Clinic], settings: Settings) -> AsyncIterator[Running]:
+    """The app as in production, behind a proxy of this machine that may speak TLS."""
+    changes = {
+        "environment": "production",
+        "member_id_pepper": "pepper",
+        "auth_jwks_url": "https://127.0.0.1:1/jwks.json",
+        "trusted_proxies": ("127.0.0.1",),
+    }
+    async for app in serve(Settings.model_validate({**settings.model_dump(), **changes})):
+        yield app
+
+
 @pytest.fixture
 def client(running: Running) -> httpx.AsyncClient:
     return running.client

@@ -17,6 +17,7 @@ from api.crud.models import field_errors
 from api.crud.screening import screen_of
 from api.encoding import dump_json
 from api.exchange import Receive, Scope, Send, body_of
+from api.idempotency import NO_STORE
 from api.looks import Listing, View, leave_look
 from api.problems import FieldError, Problem, invalid, not_found
 from api.query.parse import parse_query
@@ -99,7 +100,8 @@ class ActionEndpoint:
             case Told(document):
                 if self._viewed is not None:
                     leave_look(request.scope, View(self._viewed, row_id) if row_id else Listing("list", None))
-                return json_answer(dump_json(document))
+                headers = {"Cache-Control": NO_STORE} if self._action.is_secret else {}
+                return json_answer(document, self._action.status, headers)
 
     async def _bodies(self, ids: Sequence[UUID]) -> Mapping[UUID, bytes]:
         """The rows as they are stored; what is deleted meanwhile is not there."""

@@ -59,7 +59,7 @@ def _answers(action: Action, entity: str) -> dict[str, Schema]:
     if action.kind is Found:
         row = ref(f"{entity}Out") if told is None else {"allOf": [ref(f"{entity}Out"), told]}
         return {"200": success("The rows.", json_object({"rows": {"type": "array", "items": row}}))}
-    return {"200": success(f"{action.summary}.", told or either({"type": "object"}))}
+    return {str(action.status): success(f"{action.summary}.", told or either({"type": "object"}))}
 
 
 def _parameter(name: str, schema: Schema) -> Schema:

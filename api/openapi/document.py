@@ -5,9 +5,10 @@ from typing import Any
 
 from piccolo.table import Table
 
+from api.accepting import Acceptance
 from api.openapi.actions import action_paths, action_schemas
 from api.openapi.event_stream import event_stream_paths
-from api.openapi.operations import operation, problem_name, success, table_paths
+from api.openapi.operations import WITH_BODY, operation, problem_name, success, table_paths
 from api.openapi.schemas import PROBLEM, Schema, json_object, ref, table_schemas
 from api.openapi.versions import version_paths, version_schemas
 from api.problems import MEDIA_TYPE, TITLES
@@ -67,7 +68,12 @@ def openapi_document(tables: Mapping[type[Table], Sequence[Action]], version: st
     me = operation(
         "readMe", "me", "The user, the tenant, and what the role may do", {"200": success("Who I am.", ref("Me"))}
     )
-    paths: Document = {"/api/me/": {"get": me}}
+    accept = operation(
+        "acceptInvitation", "me", "Becomes the user who was invited", {"200": success("Who I am now.", ref("Me"))},
+        *WITH_BODY,
+        requestBody={"required": True, "content": {"application/json": {"schema": Acceptance.model_json_schema()}}},
+    )  # fmt: skip
+    paths: Document = {"/api/me/": {"get": me}, "/api/me/accept/": {"post": accept}}
     schemas: Document = {"Problem": PROBLEM, "Me": _ME}
     for table, actions in tables.items():
         verbs = frozenset(item.value for item in allowed_to_any(table._meta.tablename))

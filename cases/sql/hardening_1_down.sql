@@ -12,6 +12,9 @@ BEGIN
            AND (p.prosecdef OR p.prorettype = 'trigger'::regtype)
            AND NOT (p.pronamespace = 'audit'::regnamespace AND p.proname LIKE 'record\_%' AND p.prorettype = 'trigger'::regtype
                     AND p.proname <> 'record_tenant_deletion_1')
+           -- They came later, and were hard from the beginning.
+           AND p.proname NOT IN ('end_sessions_1', 'take_attempt_1', 'give_back_attempt_1', 'accept_invitation_1',
+                                 'keep_an_admin_1')
            AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
     LOOP
         IF item.owner <> me::regrole THEN

@@ -4,7 +4,8 @@
 WITH our_role AS (
     -- Those that act for a transaction, and those that own functions.
     SELECT unnest(ARRAY['fastlane_tenant', 'fastlane_platform', 'fastlane_authn', 'fastlane_service', 'fastlane_identity',
-                        'fastlane_auditor', 'fastlane_search', 'fastlane_sealer', 'fastlane_restorer', 'fastlane_keeper']) AS name
+                        'fastlane_auditor', 'fastlane_search', 'fastlane_sealer', 'fastlane_restorer', 'fastlane_keeper',
+                        'fastlane_registrar']) AS name
 ),
 tenant_table AS (
     SELECT c.oid, c.relname, c.relrowsecurity, c.relforcerowsecurity,
@@ -149,7 +150,7 @@ SELECT 'security definer function of a role that sees too much or without a sear
   FROM pg_proc p
  WHERE p.prosecdef AND p.pronamespace::regnamespace::text IN ('tenancy', 'audit', 'cases', 'public')
    AND (p.proowner::regrole::text NOT IN ('fastlane_identity', 'fastlane_auditor', 'fastlane_search', 'fastlane_sealer',
-                                          'fastlane_restorer', 'fastlane_keeper')
+                                          'fastlane_restorer', 'fastlane_keeper', 'fastlane_registrar')
         OR NOT coalesce(p.proconfig::text LIKE '%search_path=pg_catalog, pg_temp%', false))
  UNION ALL
 -- Who may call one that is a trigger's can attach it to a table of their own, and write what it writes.

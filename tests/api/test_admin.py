@@ -19,6 +19,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:If running sessions in productio
 
 ANOTHER = "another long password"
 CASES = "/api/tables/cases/"
+# A tenant keeps one, whatever becomes of the first.
+ANOTHER_ADMIN = "UPDATE users SET role = 'admin' WHERE email = 'spare@north.com'"
 SLOWLY = "pbkdf2_sha256$600000$"
 
 
@@ -127,16 +129,20 @@ async def test_access_ends_at_once(running: Running, superuser: asyncpg.Connecti
     """A deactivated or deleted operator, user or tenant, and a session that is over, open nothing."""
     async with operator(running.url) as client:
         assert (await client.get(CASES)).status_code == 200
+        await superuser.execute(ANOTHER_ADMIN)
         await superuser.execute(statement)
         assert (await client.get(CASES)).status_code == 401
         assert (await client.get("/api/tables/")).status_code == 401
 
 
 async def test_changed_role_has_its_effect_at_once(running: Running, superuser: asyncpg.Connection) -> None:
-    """The permissions are those that the linked user has now, not at the login."""
+    """A changed role ends the session, and the next one has the permissions of the role that the user has now."""
     async with operator(running.url) as client:
         assert (await client.get("/api/tables/audit_logs/")).status_code == 200
+        await superuser.execute(ANOTHER_ADMIN)
         await superuser.execute("UPDATE users SET role = 'staff' WHERE email = 'admin@north.com'")
+        assert (await client.get("/api/tables/audit_logs/")).status_code == 401
+        assert (await log_in(client, "north-admin")).status_code == 200
         assert (await client.get("/api/tables/audit_logs/")).status_code == 403
 
 

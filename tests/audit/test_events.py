@@ -42,8 +42,9 @@ CHANGED = {
     "ingestion_completed": "UPDATE ingestions SET status = 'completed' "
     "WHERE tenant_id = $1 AND storage_path = 'readable' RETURNING id",
     "user_role_changed": "UPDATE users SET role = 'clinician' WHERE tenant_id = $1 AND role = 'staff' RETURNING id",
-    "user_deactivated": "UPDATE users SET is_active = false WHERE tenant_id = $1 RETURNING id",
-    "user_activated": "UPDATE users SET is_active = true WHERE tenant_id = $1 RETURNING id",
+    # A tenant keeps an active admin.
+    "user_deactivated": "UPDATE users SET is_active = false WHERE tenant_id = $1 AND role <> 'admin' RETURNING id",
+    "user_activated": "UPDATE users SET is_active = true WHERE tenant_id = $1 AND role <> 'admin' RETURNING id",
 }
 
 

@@ -26,6 +26,7 @@ ACTING_ROLES = (
     "fastlane_sealer",
     "fastlane_restorer",
     "fastlane_keeper",
+    "fastlane_registrar",
 )
 
 POLICIES = """

@@ -75,7 +75,7 @@ def test_the_nine_tables_are_registered() -> None:
     """The registry serves the nine tables of the seed and the log of looks; each further tenant table is a decision."""
     assert {table._meta.tablename for table in served_tables()} == {*MODELS, "access_logs"}
     assert {table._meta.tablename for table in tenant_tables()} - set(MODELS) == {
-        *("access_logs", "idempotency_keys", "known_codes"),
+        *("access_logs", "idempotency_keys", "invitations", "known_codes"),
     }
 
 
