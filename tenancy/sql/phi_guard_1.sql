@@ -3,14 +3,14 @@
 
 CREATE FUNCTION tenancy.identify_subject_2(subject text)
 RETURNS TABLE (user_id uuid, tenant_id uuid, role text, is_active boolean, phi_guard text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT u.id, u.tenant_id, u.role, u.is_active, t.phi_guard
       FROM public.users u JOIN public.tenants t ON t.id = u.tenant_id WHERE u.auth_id = subject
 $$;
 
 CREATE FUNCTION tenancy.identify_session_2(token_digest text)
 RETURNS TABLE (operator_id integer, username text, tenant_id uuid, user_id uuid, role text, phi_guard text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT o.id, o.username, o.tenant_id, o.user_id, u.role, t.phi_guard
       FROM public.operator_sessions s
       JOIN public.operators o ON o.id = s.user_id AND o.active AND o.admin
@@ -21,7 +21,7 @@ $$;
 
 -- For the lines in the log that say, at the start, where PHI is let through.
 CREATE FUNCTION tenancy.unguarded_tenants_1() RETURNS TABLE (slug text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT t.slug FROM public.tenants t WHERE t.phi_guard = 'off' ORDER BY t.slug
 $$;
 
