@@ -34,6 +34,7 @@ from api.overview import PATH, Overview
 from api.problems import Problem, from_exception, not_found
 from api.query import cursor
 from api.query.cursor import CursorSeal
+from api.route_names import RouteNames
 from api.scope import TenantScopeMiddleware
 from api.security_headers import SecurityHeaders
 from api.service import service_routes
@@ -128,7 +129,11 @@ def create_app(settings: Settings | None = None) -> Any:
     admin = AdminDoor(gate, engine, is_production=is_production)
     headers = SecurityHeaders(is_production=is_production)
     app = Gateway(
-        [(ACCEPT_PATH, with_slash(accepting)), ("/api", with_slash(api)), ("/admin", admin)], service, metrics, headers
+        [(ACCEPT_PATH, with_slash(accepting)), ("/api", with_slash(api)), ("/admin", admin)],
+        service,
+        metrics,
+        headers,
+        RouteNames(action for its in actions.values() for action in its),
     )
     return reached_from_outside(app, settings)
 

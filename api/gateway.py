@@ -11,15 +11,11 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from api.exchange import ASGIApp, Client, ClientGone, Message, Receive, Scope, Send, as_get, send_response
 from api.problems import from_exception, not_found
+from api.route_names import RouteNames
 from api.security_headers import SecurityHeaders
 from api.streams import expect_stop
-from tenancy.permissions import PERMISSIONS
 
 log = structlog.get_logger()
-
-_API_PARTS = frozenset({"me", *(table for table, _ in PERMISSIONS)})
-_COLLECTION_PATHS = frozenset({"accept", "ids", "count", "new", "schema", "references"})
-_ROW_PATHS = frozenset({"history", "invite", "restore"})
 
 
 class Metrics:
@@ -45,17 +41,19 @@ class Metrics:
 class Gateway:
     """Sends a request to the app whose prefix its path has, or to `fallback`."""
 
-    def __init__(
+    def __init__(  # What a request may need, whatever its path.
         self,
         prefixes: Sequence[tuple[str, ASGIApp]],
         fallback: ASGIApp,
         metrics: Metrics,
         security_headers: SecurityHeaders,
+        routes: RouteNames,
     ) -> None:
         self._prefixes = prefixes
         self._fallback = fallback
         self._metrics = metrics
         self._security_headers = security_headers
+        self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -104,7 +102,7 @@ class Gateway:
         return self._fallback
 
     def _observe(self, method: str, path: str, status: int, seconds: float, client: Client) -> None:
-        route = route_of(path)
+        route = self._routes.of(path)
         method = method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") else "OTHER"
         self._metrics.observe(method, route, status, seconds)
         log.info(
@@ -115,20 +113,6 @@ class Gateway:
             status=status,
             milliseconds=round(seconds * 1000, 1),
         )
-
-
-def route_of(path: str) -> str:
-    """The path with its variable parts taken out: few labels, and no identifier in a log."""
-    parts = path.strip("/").split("/")
-    if parts[0] == "api" and len(parts) > 1:
-        is_stream = parts[1:] == ["events", "stream"]
-        known = len(parts) == 2 or is_stream or (len(parts) == 3 and parts[2] in _COLLECTION_PATHS)
-        table = parts[1] if parts[1] in _API_PARTS else "unknown"
-        below = f"{parts[3]}/" if len(parts) == 4 and parts[3] in _ROW_PATHS else ""
-        return f"/api/{table}/" + ("" if len(parts) == 2 else f"{parts[2]}/" if known else f"{{id}}/{below}")
-    if parts[0] in ("admin", "docs"):
-        return f"/{parts[0]}/"
-    return f"/{parts[0]}" if parts[0] in ("", "healthz", "readyz", "metrics", "openapi.json") else "other"
 
 
 def with_slash(app: ASGIApp) -> ASGIApp:
