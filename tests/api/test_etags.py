@@ -18,6 +18,14 @@ ZERO = "00000000-0000-0000-0000-000000000000"
 STRONG = re.compile(r'"[0-9a-f]{32}"')
 SHAPED = re.compile(r'"[0-9a-f]{32}\.[0-9a-f]{32}"')
 WRITABLE = ("users", "ingestions", "cases", "case_codes", "tasks", "rulesets")
+CHANGES: dict[str, dict[str, Any]] = {
+    "users": {"name": "C D"},
+    "ingestions": {"storage_path": "a/b.pdf"},
+    "cases": {"payer": "Aetna Health"},
+    "case_codes": {"code": "97110"},
+    "tasks": {"title": "Call the payer again"},
+    "rulesets": {"payer": "Aetna Health"},
+}
 CROWD = 50
 
 
@@ -40,9 +48,7 @@ async def test_a_row_has_one_tag(admin: httpx.AsyncClient, north: Clinic, table:
     unchanged = (admin.get(path), admin.head(path), admin.patch(path, json={}), admin.put(path, json=created.json()))
     for request in unchanged:
         assert (await request).headers["etag"] == tag
-    name, value = next((name, value) for name, value in body.items() if isinstance(value, str) and name != "case_id")
-    new = {"source_type": "pdf", "code_type": "HCPCS", "status": "pending"}.get(name, f"{value}x")
-    patched = await admin.patch(path, json={name: new})
+    patched = await admin.patch(path, json=CHANGES[table])
     assert patched.status_code == 200, patched.text
     assert tag != patched.headers["etag"] == await tag_of(admin, path)
     replaced = await admin.put(path, json=body)

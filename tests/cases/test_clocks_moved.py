@@ -1,6 +1,7 @@
 """What moves the time to decide, or lets it stand still; and that nothing and nobody else does."""
 
 import asyncio
+import json
 from datetime import datetime, timedelta
 
 import asyncpg
@@ -46,7 +47,10 @@ async def test_pause(admin: httpx.AsyncClient, north: Clinic, superuser: asyncpg
     elsewhere it does not. Of a case by the law any ruleset that matches may say so."""
     await rules(admin, "72148", {"standard": {"hours": 10}, "pause_for_information": True})
     await rules(admin, "97*", {"pause_for_information": True})
-    await rules(admin, "97110", {"pause_for_information": "yes"})
+    odd = json.dumps({"clock": {"pause_for_information": "yes"}})  # As of an older row.
+    await superuser.execute("ALTER TABLE rulesets DISABLE TRIGGER b_values")
+    insert = "INSERT INTO rulesets (tenant_id, payer, procedure, rules_json) VALUES ($1, 'Aetna', '97110', $2)"
+    await superuser.execute(insert, north.id, odd)
     await rules(admin, "73721", {"standard": {"hours": 20}, "pause_for_information": False})
     await rules(admin, "*", {"urgent": {"hours": 20}, "pause_for_information": True}, payer="Humana")
     for codes, payer, base in ((["72148"], "Aetna", 10), (["97110"], "Aetna", 168), ([], "humana", 168)):

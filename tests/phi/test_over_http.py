@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -87,7 +88,12 @@ async def test_every_text(client: httpx.AsyncClient, clinics: Clinics, table: st
     path = f"/api/{table}/{north.rows[table]}/"
     answer = await client.patch(path, json={column: f"Seen {SSN}"}, headers=north.headers())
     assert fields(answer) == [column]
-    answer = await client.patch(path, json={column: "Dose of 5 mg/kg"}, headers=north.headers())
+    # What says why goes with what was done.
+    done = {
+        "denial_reason": {"status": "denied"},
+        "extension_reason": {"extended_until": (datetime.now(UTC) + timedelta(days=9)).isoformat()},
+    }.get(column, {})
+    answer = await client.patch(path, json={column: "Dose of 5 mg/kg", **done}, headers=north.headers())
     assert answer.status_code == 200, answer.text
 
 
