@@ -29,10 +29,19 @@ def action_paths(table: type[Table], action: Action) -> dict[str, Any]:
     return {path: {**({"parameters": [ROW_ID]} if of_row else {}), action.method.lower(): described}}
 
 
-def action_schemas(action: Action) -> dict[str, Schema]:
-    """The schemas that the answer of an action is made of, by their names."""
-    schemas: dict[str, Schema] = (_told(action) or {}).get("$defs", {})
-    return {name: _without_titles(schema) for name, schema in schemas.items()}
+def action_schemas(action: Action, entity: str, whole_row: Schema) -> dict[str, Schema]:
+    """The schemas that the answer of an action is made of, by their names. `whole_row` is a row of its table."""
+    told = _told(action) or {}
+    schemas = {name: _without_titles(schema) for name, schema in told.get("$defs", {}).items()}
+    if action.kind is Found and told:  # One object: a row forbids what it does not know.
+        properties = {**whole_row["properties"], **_without_titles(told)["properties"]}
+        required = [*whole_row["required"], *told.get("required", [])]
+        schemas[_row_name(action, entity)] = json_object(properties, required=required)
+    return schemas
+
+
+def _row_name(action: Action, entity: str) -> str:
+    return f"{entity}In{action.name.title()}"
 
 
 def _told(action: Action) -> Schema | None:
@@ -57,7 +66,7 @@ def _answers(action: Action, entity: str) -> dict[str, Schema]:
         created = headers("ETag", "Location", "Idempotent-Replayed")
         return {"201": success("The row that was created.", ref(f"{entity}Out"), created)}
     if action.kind is Found:
-        row = ref(f"{entity}Out") if told is None else {"allOf": [ref(f"{entity}Out"), told]}
+        row = ref(f"{entity}Out" if told is None else _row_name(action, entity))
         return {"200": success("The rows.", json_object({"rows": {"type": "array", "items": row}}))}
     return {str(action.status): success(f"{action.summary}.", told or either({"type": "object"}))}
 

@@ -83,7 +83,7 @@ def openapi_document(tables: Mapping[type[Table], Sequence[Action]], version: st
             paths |= event_stream_paths(table)
         for action in actions:
             paths |= action_paths(table, action)
-            schemas |= action_schemas(action)
+            schemas |= action_schemas(action, table.__name__, schemas[f"{table.__name__}Out"])
     parameters: Document = {}
     _hoist(paths, parameters)
     return {

@@ -159,40 +159,7 @@ class CaseSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Case
-        fields = (
-            "id",
-            "tenant_id",
-            "ingestion_id",
-            "created_by",
-            "member_id_hash",
-            "payer",
-            "status",
-            "priority",
-            "diagnosis_codes",
-            "confidence_json",
-            "extracted_data",
-            "metadata_json",
-            "unknown_codes",
-            "previous_case_id",
-            "follow_up",
-            "submitted_at",
-            "decision_due_at",
-            "due_ruleset_id",
-            "due_ruleset_version",
-            "extended_until",
-            "extension_reason",
-            "paused_at",
-            "paused_seconds",
-            "decided_at",
-            "decided_by",
-            "denial_reason",
-            "authorization_number",
-            "valid_from",
-            "valid_until",
-            "approved_units",
-            "created_at",
-            "updated_at",
-        )
+        fields = tuple(field.name for field in Case._meta.fields)
         read_only_fields = fields
 
 
@@ -220,24 +187,7 @@ class TaskSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Task
-        fields = (
-            "id",
-            "tenant_id",
-            "case_id",
-            "assigned_to",
-            "title",
-            "description",
-            "status",
-            "priority",
-            "due_date",
-            "completed_at",
-            "ruleset_id",
-            "ruleset_version",
-            "requirement_kind",
-            "requirement",
-            "created_at",
-            "updated_at",
-        )
+        fields = tuple(field.attname for field in Task._meta.fields)
         read_only_fields = fields
 
 

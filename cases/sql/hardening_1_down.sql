@@ -14,7 +14,7 @@ BEGIN
                     AND p.proname <> 'record_tenant_deletion_1')
            -- They came later, and were hard from the beginning.
            AND p.proname NOT IN ('end_sessions_1', 'take_attempt_1', 'give_back_attempt_1', 'accept_invitation_1',
-                                 'keep_an_admin_1')
+                                 'keep_an_admin_1', 'identify_subject_2', 'identify_session_2', 'unguarded_tenants_1')
            AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
     LOOP
         IF item.owner <> me::regrole THEN

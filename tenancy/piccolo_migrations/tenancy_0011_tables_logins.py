@@ -58,7 +58,7 @@ class User(Table, tablename="users", schema=None):
     )
 
 
-ID = "2026-11-24T18:11:00:000000"
+ID = "2026-11-24T15:11:00:000000"
 VERSION = "1.38.0"
 DESCRIPTION = "Invitations and authenticators"
 

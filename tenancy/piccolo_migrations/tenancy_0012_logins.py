@@ -6,7 +6,7 @@ from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
 from tenancy.migration import add_sql
 
-ID = "2026-11-24T18:12:00:000000"
+ID = "2026-11-24T15:12:00:000000"
 VERSION = "1.38.0"
 DESCRIPTION = "Logins and invitations"
 

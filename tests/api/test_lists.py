@@ -155,6 +155,6 @@ async def test_new_schema_references_count(admin: httpx.AsyncClient) -> None:
     assert schema["properties"]["confidence_json"]["type"] == "object"
     assert "payer" in schema["required"]
     references = (await admin.get("/api/cases/references/")).json()["references"]
-    expected = [{"tableName": table, "columnName": "case_id"} for table in ("case_codes", "tasks")]
-    assert sorted(references, key=lambda reference: str(reference["tableName"])) == expected
+    expected = [("case_codes", "case_id"), ("cases", "previous_case_id"), ("tasks", "case_id")]
+    assert sorted((reference["tableName"], reference["columnName"]) for reference in references) == expected
     assert (await admin.get("/api/cases/count/")).json() == {"count": 1, "page_size": 20}

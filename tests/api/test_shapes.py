@@ -74,16 +74,20 @@ async def test_paths_refused(admin: httpx.AsyncClient, north: Clinic) -> None:
     case = north.rows["cases"]
     for query, *words in (
         ("__visible_fields=ingestion_id.nothing", "__visible_fields", "storage_path"),
-        ("__visible_fields=nothing.status", "__visible_fields", "codes, creator, ingestion, tasks, tenant"),
+        (
+            "__visible_fields=nothing.status",
+            "__visible_fields",
+            "codes, creator, decider, due_ruleset, follow_ups, ingestion",
+        ),
         ("__visible_fields=payer.status", "__visible_fields", "codes, creator"),
         ("__visible_fields=ingestion_id.", "__visible_fields", "storage_path"),
         ("__visible_fields=.status", "__visible_fields", "codes, creator"),
         ("__visible_fields=ingestion_id,ingestion_id.status", "ingestion_id", "as a column and as a relation"),
         ("__visible_fields=tasks.case.tasks.case.id", "__visible_fields", "up to 3"),
         ("__visible_fields=codes.search", "__visible_fields", "code_type"),
-        ("__include=nothing", "__include", "codes, creator, ingestion, tasks, tenant"),
-        ("__include=payer", "__include", "codes, creator, ingestion, tasks, tenant"),
-        ("__include=", "__include", "codes, creator, ingestion, tasks, tenant"),
+        ("__include=nothing", "__include", "codes, creator, decider, due_ruleset, follow_ups, ingestion"),
+        ("__include=payer", "__include", "codes, creator, decider, due_ruleset, follow_ups, ingestion"),
+        ("__include=", "__include", "codes, creator, decider, due_ruleset, follow_ups, ingestion"),
         ("__include=codes,", "__include", "codes, creator"),
         ("__include=codes.nothing", "__include", "case, tenant"),
         ("__include=tasks.case.tasks.case", "__include", "up to 3"),
@@ -101,6 +105,7 @@ RELATIONS: dict[str, dict[str, str | list[str]]] = {
     "users": {
         "tenant": "tenants",
         "created_cases": ["cases"],
+        "decided_cases": ["cases"],
         "assigned_tasks": ["tasks"],
         "created_events": ["events"],
         "audit_logs": ["audit_logs"],
@@ -110,21 +115,29 @@ RELATIONS: dict[str, dict[str, str | list[str]]] = {
         "tenant": "tenants",
         "ingestion": "ingestions",
         "creator": "users",
+        "decider": "users",
+        "previous_case": "cases",
+        "follow_ups": ["cases"],
+        "due_ruleset": "rulesets",
         "codes": ["case_codes"],
         "tasks": ["tasks"],
     },
     "case_codes": {"tenant": "tenants", "case": "cases"},
-    "tasks": {"tenant": "tenants", "case": "cases", "assignee": "users"},
-    "rulesets": {"tenant": "tenants"},
+    "tasks": {"tenant": "tenants", "case": "cases", "assignee": "users", "ruleset": "rulesets"},
+    "rulesets": {"tenant": "tenants", "tasks": ["tasks"], "due_cases": ["cases"]},
     "events": {"tenant": "tenants", "user": "users"},
     "audit_logs": {"tenant": "tenants", "user": "users"},
     "tenants": {table: [table] for table in TABLES[1:]},
 }
-KEYS = {"creator": "created_by", "assignee": "assigned_to"}
+KEYS = {"creator": "created_by", "assignee": "assigned_to", "decider": "decided_by"}
 BACK = {
     **dict.fromkeys(("codes", "tasks"), "case_id"),
     "cases": "ingestion_id",
     "created_cases": "created_by",
+    "decided_cases": "decided_by",
+    "follow_ups": "previous_case_id",
+    "due_cases": "due_ruleset_id",
+    "rulesets.tasks": "ruleset_id",
     "assigned_tasks": "assigned_to",
     **dict.fromkeys(("created_events", "audit_logs"), "user_id"),
 }
@@ -154,7 +167,7 @@ async def test_every_relation(admin: httpx.AsyncClient, south: Clinic, bare: str
                     expected: Any = next((other for other in stored[target] if other["id"] == key), None)
                     assert (expected is None) is (key is None)
                 else:
-                    column = "tenant_id" if table == "tenants" else BACK[name]
+                    column = "tenant_id" if table == "tenants" else BACK.get(f"{table}.{name}") or BACK[name]
                     expected = [other for other in stored[target[0]] if other[column] == row["id"]]
                 assert row[name] == expected, (table, name)
 

@@ -54,5 +54,5 @@ async def fill(superuser: asyncpg.Connection) -> set[str]:
             filled.add(column["table"])
     for table in ("cases", "case_codes", "ingestions", "rulesets"):
         await superuser.execute(f"ALTER TABLE {table} ENABLE TRIGGER b_values")
-    assert filled == set(tables)
+    assert filled == set(tables) - {"invitations"}  # Which has digests and times only.
     return filled

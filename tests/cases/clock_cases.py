@@ -29,7 +29,7 @@ CLOCKS: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("Aetna", "*", {"standard": {"business_days": 3}, "urgent": {"hours": 24}, "holidays": HOLIDAYS}, True),
     ("aetna", "72148", {"standard": {"business_days": 5}, "pause_for_information": True}, True),
     ("AETNA", "72148", {"standard": {"business_days": 4}, "holidays": HOLIDAYS}, True),
-    ("Aetna", "7214*", {"standard": {"hours": 36.5}, "urgent": {"business_days": 1}}, True),
+    ("Aetna", "7214*", {"standard": {"hours": 36}, "urgent": {"business_days": 1}}, True),
     ("Aetna", "73721", {"pause_for_information": True}, True),
     ("Cigna", "7*", {"standard": {"hours": 100}, "urgent": {"hours": 100}}, True),
     ("Cigna", "7*1", {"standard": {"business_days": 2}}, True),
@@ -37,7 +37,7 @@ CLOCKS: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("Cigna", "j1885", {"standard": {"business_days": 1}, "urgent": {"business_days": 1}}, True),
     ("Humana", "*", {"standard": {"business_days": 7}, "urgent": {"business_days": 1}, "holidays": HOLIDAYS}, True),
     ("Humana", "97110", {"standard": {"hours": 1}}, False),
-    ("Molina", "*", {"urgent": {"hours": 0.25}}, True),
+    ("Molina", "*", {"urgent": {"hours": 1}}, True),
 )
 BIND = (
     "SELECT set_config('app.tenant_id', $1, true), set_config('app.user_id', $2, true), "
