@@ -90,7 +90,7 @@ class Problem(Exception):
             "title": title,
             "status": self.status,
             "detail": masked(self.detail),
-            "instance": "/".join(map(shown, masked(instance).split("/"))),
+            "instance": "/".join(map(_step, masked(instance).split("/"))),
             "request_id": request_id,
         }
         if self.errors:
@@ -101,6 +101,11 @@ class Problem(Exception):
         if self.status == 401:
             headers.setdefault("WWW-Authenticate", 'Bearer realm="fastlane"')
         return Response(orjson.dumps(body), self.status, headers, media_type=MEDIA_TYPE)
+
+
+def _step(name: str) -> str:
+    """A part of a path, which no name of ours or id makes this long."""
+    return shown(name) if len(name) <= MAX_NAME else "*"
 
 
 def _named(part: str | int) -> str:

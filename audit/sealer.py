@@ -86,6 +86,7 @@ class Sealer:
                 signature = self._key.sign(rows[0]["hash"])
                 arguments = (rows[0]["id"], self._key.key_id, signature)
                 await transaction.fetch("SELECT audit.sign_1($1, $2, $3)", *arguments)
+                self._is_behind = True  # From the commit on: whoever is cancelled there leaves the ledger to the next.
         except asyncpg.PostgresError as error:
             if error.sqlstate == STATE_CONFLICT:
                 raise RestoredDatabase(str(error)) from None
