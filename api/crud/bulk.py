@@ -17,6 +17,7 @@ from api.crud.answers import json_answer, row_answer, rows_body
 from api.crud.body import media_type_of, read_json, require_object
 from api.crud.etags import wants_match
 from api.crud.execution import fetch
+from api.crud.large_bodies import apart
 from api.crud.models import unique_key
 from api.crud.tabular import MAX_ROWS, read_csv
 from api.crud.validation import Row, at_index
@@ -57,7 +58,7 @@ class BulkWriter:
             return await self._merge(request, data)
         if not isinstance(data, list):
             return await self._writer.create(request, data)
-        rows = self._validated(request, data)
+        rows = await apart(request, self._validated, request, data)
         inserted = await fetch(write_statements.insert(self._table, rows))
         return json_answer(rows_body(b",".join(row["body"].encode() for row in inserted)), 201)
 
@@ -70,12 +71,7 @@ class BulkWriter:
         found = await self._locked(query)
         stored = [load_stored(row["body"]) for row in found]
         data = require_object(data)
-        changes = [  # The same for each: what was sent is looked at once.
-            self._writer.checked(request, data, row, whole=False, is_screened=number > 0)
-            for number, row in enumerate(stored)
-        ]
-        if not changes:  # What is wrong with the content is said although nothing is found.
-            self._writer.checked(request, data, {}, whole=False)
+        changes = await apart(request, self._changes, request, data, stored)
         ids = [row["id"] for row in found]
         if not changes or not changes[0]:
             statement = statements.select_many(self._table, ids)
@@ -84,6 +80,15 @@ class BulkWriter:
         bodies = statements.bodies_of(await fetch(statements.bounded(statement)))
         leave_look(request.scope, Listing("list", len(bodies)))  # Found by a filter, and shown, changed or not.
         return json_answer(rows_body(b",".join(bodies)))
+
+    def _changes(self, request: Request, data: Row, stored: list[Row]) -> list[Row]:
+        """What the data changes of each row. What is wrong with it is said although nothing is found."""
+        checked = self._writer.checked
+        if not stored:
+            checked(request, data, {}, whole=False)
+        return [  # The same for each: what was sent is looked at once.
+            checked(request, data, row, whole=False, is_screened=number > 0) for number, row in enumerate(stored)
+        ]
 
     async def delete(self, request: Request) -> Response:
         """204, with the number of rows in Content-Range."""
@@ -147,7 +152,10 @@ class BulkWriter:
             raise Problem(400, f"{self._writer.name} has no unique key of its own to merge by.")
         is_list = isinstance(data, list)
         rows = data if is_list else [require_object(data)]
-        values = self._validated(request, rows) if is_list else [self._writer.validated(request, data)]
+        if is_list:
+            values = await apart(request, self._validated, request, rows)
+        else:
+            values = [await apart(request, self._writer.validated, request, data)]
         sent = {frozenset(row) for row in rows}
         if len(sent) > 1:
             raise Problem(422, "All rows of a merge must have the same fields.")

@@ -13,6 +13,7 @@ from api.crud.answers import row_answer
 from api.crud.body import read_json, require_object
 from api.crud.etags import require_match, wants_match
 from api.crud.execution import fetch, run
+from api.crud.large_bodies import apart
 from api.crud.models import writable_columns
 from api.crud.validation import BodyValidator, Row
 from api.encoding import load_stored
@@ -46,7 +47,7 @@ class Writer:
 
     async def create(self, request: Request, data: Any) -> Response:
         """201 with the row as stored."""
-        values = self.validated(request, require_object(data))
+        values = await apart(request, self.validated, request, require_object(data))
         row = (await run(write_statements.insert(self.table, [values])))[0]
         return self.created(row["body"].encode())
 
@@ -68,13 +69,13 @@ class Writer:
         """
         self._refuse_parameters(request)
         data = read_json(request)
-        values = self._independent_changes(request, data, whole=whole)
+        values = await apart(request, self._independent_changes, request, data, whole=whole)
         if values:
             changed = await run(write_statements.update_one(self.table, values, row_id))
         else:
             changed = await fetch(statements.lock_one(self.table, row_id))
             body = changed[0]["body"].encode() if changed else b"null"
-            values = self._changes(request, data, body, whole=whole)
+            values = await apart(request, self._changes, request, data, body, whole=whole)
             if values:
                 changed = await fetch(write_statements.update_one(self.table, values, row_id))
         if not changed:
