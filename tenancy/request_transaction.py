@@ -72,7 +72,7 @@ class RequestTransaction(BoundTransaction):
         try:
             async with asyncio.timeout(FINISH_SECONDS):
                 await connection.execute("SELECT")
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except Exception:  # noqa: BLE001  # Whatever it is: nobody knows its state, and it must come back.
             connection.terminate()
         await self.engine.release(connection)
 
